@@ -1,0 +1,21 @@
+//! Pure signal: from the device's packets to an utterance, and from samples to packets that leave at the right time.
+//!
+//! ```text
+//!   packet -> opus/pcm -> 16 kHz -> level (gain, DC) -> vad -> endpoint -> edges (onset, end of utterance)
+//!                                             \-> preroll + queue -> PcmBlocks -> lane
+//! ```
+//!
+//! Time here is *audio time*: samples heard, not the clock; a recording gives the same cuts at any speed. Never here: a socket,
+//! a thread, a clock, a dice.
+
+pub mod dsp;
+pub mod ear;
+pub mod endpoint;
+pub mod opus;
+pub mod pacing;
+pub mod pcm;
+pub mod phrase;
+pub mod preroll;
+pub mod queue;
+pub mod resample;
+pub mod vad;

@@ -1,0 +1,114 @@
+//! Every bound of the server, each with its reason. A queue, buffer, wait or retry that is not bounded here is a defect.
+
+use crate::time::Duration;
+
+// --- Wire ---------------------------------------------------------------------------------------------------------------
+
+/// Request head before the upgrade. Devices send under 500 bytes; browsers with cookies a few KiB. Beyond: 431.
+pub const HEAD_BYTES: usize = 8 * 1024;
+/// Header lines in a request head. Beyond: 431.
+pub const HEAD_LINES: usize = 64;
+/// Body of an HTTP request (OTA check-in: a device sends about 1.5 KiB).
+pub const BODY_BYTES: usize = 16 * 1024;
+/// A WebSocket frame or reassembled message: devices never send more than 65,535 bytes (NET `web_socket.cc`). Beyond: 1009.
+pub const MESSAGE_BYTES: usize = 64 * 1024;
+/// Fragments of one message; a device sends none. Beyond: 1009.
+pub const MESSAGE_FRAGMENTS: u32 = 1_024;
+/// Depth of JSON nesting (decision 16).
+pub const JSON_DEPTH: usize = 16;
+/// A binary audio payload: WEB's encoder buffer is 4,000 bytes, PCM at 48 kHz 60 ms is 5,760. Beyond: dropped, counted.
+pub const PACKET_BYTES: usize = 8 * 1024;
+/// Text a user may type in one message, bytes; the rest is cut at a character.
+pub const TYPED_TEXT_BYTES: usize = 4 * 1024;
+/// OTA answer: the firmware's HTTP client stalls on more than 8 KiB, so we stay below 6 (NET `http_client.cc`).
+pub const OTA_ANSWER_BYTES: usize = 6 * 1024;
+
+// --- Connection ---------------------------------------------------------------------------------------------------------
+
+/// From accept to the end of the upgrade; also for the whole of an HTTP request.
+pub const HANDSHAKE: Duration = Duration::from_secs(5);
+/// From the upgrade to the device's hello (decision 16).
+pub const HELLO: Duration = Duration::from_secs(5);
+/// Silence in both directions after which we ping (decision 10).
+pub const PING_EVERY: Duration = Duration::from_secs(22);
+/// A peer silent for this long is gone (decision 10).
+pub const SILENT_PEER: Duration = Duration::from_secs(45);
+/// Longest time without a text or binary frame to an open device; FW takes the channel for dead after 120 s.
+pub const KEEPALIVE_TEXT: Duration = Duration::from_secs(45);
+/// One connection's send queue, bytes: above it the oldest audio is dropped.
+pub const SEND_QUEUE_BYTES: usize = 64 * 1024;
+/// One connection's send queue, frames: a device holds 40 packets itself (FW `audio_service.h`).
+pub const SEND_QUEUE_FRAMES: usize = 40;
+/// How long a socket may stay unwritable before the connection is closed with 1013.
+pub const UNWRITABLE: Duration = Duration::from_secs(5);
+/// Kernel send buffer: audio in the kernel cannot be taken back on barge-in; 8 KiB holds about 33 packets.
+pub const SOCKET_SEND_BYTES: usize = 8 * 1024;
+/// Consecutive undecodable packets after which the session is closed with 1003.
+pub const BAD_PACKETS: u32 = 100;
+/// How long we wait for a closing peer to take our close frame before the socket is dropped.
+pub const CLOSE_LINGER: Duration = Duration::from_millis(500);
+
+// --- Audio in -----------------------------------------------------------------------------------------------------------
+
+/// Samples in a [`crate::audio::pcm::PcmBlock`]: 60 ms at 16 kHz, one packet of a device.
+pub const PCM_BLOCK_SAMPLES: usize = 960;
+/// Blocks in one session's audio queue (seed: 1000 items).
+pub const AUDIO_QUEUE_ITEMS: usize = 1_000;
+/// Bytes in one session's audio queue (seed: 5 MB; on overflow the newest half is kept).
+pub const AUDIO_QUEUE_BYTES: usize = 5 * 1024 * 1024;
+/// Bytes in all audio queues of the process.
+pub const AUDIO_BUDGET_BYTES: usize = 512 * 1024 * 1024;
+/// Longest utterance, in auto, realtime and manual mode (decision 16).
+pub const UTTERANCE: Duration = Duration::from_secs(30);
+/// Blocks in the ring from a shard to a recogniser: 256 blocks are 15 s of one voice, 0.5 MB.
+pub const PCM_RING: usize = 256;
+
+// --- Jobs and outcomes --------------------------------------------------------------------------------------------------
+
+/// Bytes of reply audio in one [`crate::job::PacketBlock`]: a 60 ms Opus packet at 32 kbit/s has 240.
+pub const PACKET_BLOCK_BYTES: usize = 480;
+/// Bytes of text in one [`crate::job::TextBlock`].
+pub const TEXT_BLOCK_BYTES: usize = 480;
+/// Outcomes in the ring from a worker to a shard: 64 packets are 3.8 s; a worker that runs ahead waits.
+pub const OUTCOME_RING: usize = 64;
+/// Jobs waiting for a worker, per shard and stage. Beyond: the turn gets the busy apology.
+pub const WAITING_JOBS: usize = 256;
+/// Threads of a network pool (decision 7).
+pub const POOL_THREADS: usize = 1_024;
+/// Stack of a pool thread (decision 7).
+pub const POOL_STACK_BYTES: usize = 128 * 1024;
+/// Attempts of one job, the first included: places for cancel hooks.
+pub const CALL_ATTEMPTS: usize = 4;
+/// Bytes of one transcript.
+pub const TRANSCRIPT_BYTES: usize = 4 * 1024;
+
+// --- Turn ---------------------------------------------------------------------------------------------------------------
+
+/// From the end of the utterance to first audio (decision 16).
+pub const TURN: Duration = Duration::from_secs(12);
+/// Recognition by a service; local Whisper gets [`ASR_LOCAL`].
+pub const ASR: Duration = Duration::from_secs(4);
+/// Recognition on our own cores, where several utterances may wait for each other.
+pub const ASR_LOCAL: Duration = Duration::from_secs(8);
+/// From the question to the model's first token.
+pub const LLM_FIRST_TOKEN: Duration = Duration::from_secs(5);
+/// Between two tokens (fault matrix row 13).
+pub const LLM_NEXT_TOKEN: Duration = Duration::from_secs(3);
+/// The model's whole answer (decision 16).
+pub const LLM_TOTAL: Duration = Duration::from_secs(60);
+/// From a sentence to its first byte of audio.
+pub const TTS_FIRST_BYTE: Duration = Duration::from_secs(3);
+/// Text of one reply, bytes: about 15 minutes of speech is nobody's answer.
+pub const REPLY_BYTES: usize = 16 * 1024;
+/// Text of one sentence given to synthesis, bytes.
+pub const SENTENCE_BYTES: usize = 900;
+/// Audio of one sentence; a synthesiser that goes on is cut off.
+pub const SENTENCE_AUDIO: Duration = Duration::from_secs(60);
+/// Sentences synthesised ahead of the one being played.
+pub const SENTENCES_AHEAD: usize = 2;
+/// Turns in the dialogue's window.
+pub const DIALOGUE_TURNS: usize = 20;
+/// Estimated tokens in the dialogue's window.
+pub const DIALOGUE_TOKENS: usize = 3_000;
+/// Frames we may be ahead of the playhead whatever the configuration says (device queue: 40 packets).
+pub const LEAD_FRAMES: u32 = 6;

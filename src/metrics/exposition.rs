@@ -1,0 +1,1 @@
+//! Merged panels as Prometheus text and as JSON.

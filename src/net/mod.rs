@@ -1,0 +1,1 @@
+//! Sockets of devices: listener, stream, the bounded send queue.

@@ -1,0 +1,84 @@
+//! The outside services and programs, one file each, behind three small traits.
+//!
+//! A provider is called on a worker thread and may block, but never past the [`Call`]'s deadline and never long after its
+//! cancel. Neighbours: `workers` owns providers and calls them. Never here: a session, a shard, a lane.
+
+use crate::format::Lang;
+use crate::job::{Cancel, Converse, Recognise, ReplyEnd, Speak, Transcript};
+use crate::resilience::fault::Fault;
+use crate::time::{Clock, Duration, Instant};
+
+/// What every call carries: how long it may take, and how it is taken back.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The process's clock.
+    pub clock: Clock,
+    /// When the answer is of no use any more.
+    pub deadline: Instant,
+    /// How the caller takes the call back.
+    pub cancel: Cancel,
+}
+
+impl Call {
+    /// What is left until the deadline.
+    pub fn left(&self) -> Duration {
+        self.deadline.until(self.clock.now())
+    }
+
+    /// What is left until the earlier of the deadline and `by`.
+    pub fn left_until(&self, by: Instant) -> Duration {
+        self.deadline.min(by).until(self.clock.now())
+    }
+}
+
+/// Whether the caller wants more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// Go on.
+    Continue,
+    /// Stop; the rest is of no use.
+    Stop,
+}
+
+/// Speech to text. One instance per worker thread.
+pub trait Recogniser: Send {
+    /// Recognises one utterance of 16 kHz mono samples. An utterance without words gives an empty text, not an error.
+    fn recognise(&mut self, pcm: &[i16], how: &Recognise, call: &Call) -> Result<Transcript, Fault>;
+}
+
+/// Text to reply. One instance per worker thread.
+pub trait LanguageModel: Send {
+    /// Streams the answer piece by piece. A failure after the first piece is `Ok(ReplyEnd::Cut)`: what was said stands.
+    fn converse(
+        &mut self,
+        ask: &Converse,
+        call: &Call,
+        on_text: &mut dyn FnMut(&str) -> Flow,
+    ) -> Result<ReplyEnd, Fault>;
+}
+
+/// Text to speech. One instance per worker thread.
+pub trait Synthesiser: Send {
+    /// Streams a sentence's audio in pieces of any length.
+    fn speak(&mut self, what: &Speak, call: &Call, on_audio: &mut dyn FnMut(Sound<'_>) -> Flow) -> Result<(), Fault>;
+}
+
+/// A piece of synthesised audio: mono samples at a rate that stays the same within one sentence.
+#[derive(Clone, Copy, Debug)]
+pub struct Sound<'a> {
+    /// Samples per second.
+    pub rate: u32,
+    /// The samples.
+    pub pcm: &'a [i16],
+}
+
+/// What a provider says of itself to the banner and `voxlane check`.
+#[derive(Clone, Debug)]
+pub struct About {
+    /// Its name in the configuration.
+    pub name: &'static str,
+    /// One line: model, address, voice. No secret.
+    pub detail: String,
+    /// The language it is fixed to, if it is.
+    pub language: Option<Lang>,
+}

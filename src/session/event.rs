@@ -1,0 +1,22 @@
+//! What a session is told.
+
+use crate::ids::TurnId;
+use crate::job::Outcome;
+use crate::wire::message::ClientMessage;
+
+/// News for a session. Time comes beside it.
+// Outcomes are large because audio and text travel inline; an event lives on the stack of one call.
+#[allow(clippy::large_enum_variant)]
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A control message.
+    Message(ClientMessage),
+    /// An audio packet, framing already taken off.
+    Packet(&'a [u8]),
+    /// An answer from a worker. The session drops it if the turn is no longer current.
+    Outcome(TurnId, Outcome),
+    /// The pool had no room for the job of this turn.
+    Refused(TurnId, crate::job::Stage),
+    /// The server is going down: end the running sentence, then close.
+    Drain,
+}

@@ -1,0 +1,13 @@
+//! The pure core: one device's conversation from hello to close, as a machine that takes events and time and gives effects.
+//!
+//! Neighbours: `shard` drives it; `wire` gives the message values, `audio` the ear, the pacer and the phrases, `job` the work it
+//! asks for. Never here: a socket, a thread, a clock, a dice, a log line.
+
+pub mod dialogue;
+pub mod effect;
+pub mod event;
+pub mod machine;
+
+pub use effect::{Effect, Effects};
+pub use event::Event;
+pub use machine::{Kit, Rules, Session};

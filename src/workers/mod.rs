@@ -1,0 +1,1 @@
+//! Threads that may wait.
