@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod audio;
+pub mod cli;
 pub mod config;
 pub mod format;
 pub mod ids;

@@ -1,0 +1,229 @@
+//! The values of a configuration, section by section.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Everything that can be configured.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct Config {
+    pub listen: Listen,
+    pub shards: Shards,
+    pub session: Session,
+    pub vad: Vad,
+    pub audio: Audio,
+    pub asr: Asr,
+    pub llm: Llm,
+    pub tts: Tts,
+    pub auth: Auth,
+    pub limits: Limits,
+    pub admin: Admin,
+    pub log: Log,
+    pub state: State,
+}
+
+/// Where we listen.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct Listen {
+    pub device: SocketAddr,
+    pub http: SocketAddr,
+    pub admin: SocketAddr,
+    pub public: String,
+    pub path: String,
+    pub lenient: bool,
+    pub tls: Option<(PathBuf, PathBuf)>,
+}
+
+/// The shard threads.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct Shards {
+    pub count: usize,
+    pub pin: bool,
+}
+
+/// The conversation.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct Session {
+    pub idle_s: u64,
+    pub greeting: bool,
+    pub language: String,
+    pub persona: String,
+    pub wake_words: Vec<String>,
+    pub exit_words: Vec<String>,
+    pub turn_s: u64,
+    pub wake_reply_en: String,
+    pub wake_reply_zh: String,
+    pub farewell_en: String,
+    pub farewell_zh: String,
+    pub apology_en: String,
+    pub apology_zh: String,
+    pub busy_en: String,
+    pub busy_zh: String,
+}
+
+/// Voice detection and endpointing.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct Vad {
+    pub engine: VadEngine,
+    pub onset_ms: u32,
+    pub silence_ms: u32,
+    pub preroll_ms: u32,
+    pub voiced_min_ms: u32,
+    pub start_threshold: f32,
+    pub stay_threshold: f32,
+}
+
+/// The voice detectors of `[vad] engine`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum VadEngine {
+    Auto,
+    Webrtc,
+    Earshot,
+    Level,
+}
+
+/// What the reply sounds like on the wire.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct Audio {
+    pub rate: u32,
+    pub frame_ms: u16,
+    pub lead_ms: u32,
+    pub utterance_s: u64,
+}
+
+/// Providers of one stage that are reached by an address.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct Service {
+    pub base_url: String,
+    pub model: String,
+    pub api_key: Option<String>,
+}
+
+/// Speech to text.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct Asr {
+    pub provider: AsrProvider,
+    pub service: Service,
+    pub language: Option<String>,
+    pub workers: usize,
+    pub script: Vec<String>,
+    pub delay_ms: u64,
+}
+
+/// `[asr] provider`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum AsrProvider {
+    Whisper,
+    OpenAi,
+    Scripted,
+}
+
+/// Text to reply.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct Llm {
+    pub provider: LlmProvider,
+    pub service: Service,
+    pub workers: usize,
+    pub temperature: f64,
+    pub max_tokens: u32,
+    pub script: Vec<String>,
+    pub first_token_ms: u64,
+    pub token_ms: u64,
+}
+
+/// `[llm] provider`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum LlmProvider {
+    Builtin,
+    OpenAi,
+    Scripted,
+}
+
+/// Reply to speech.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct Tts {
+    pub provider: TtsProvider,
+    pub service: Service,
+    pub workers: usize,
+    pub voice: String,
+    pub format: TtsFormat,
+    pub rate: u32,
+    pub command: Vec<String>,
+    pub opus_complexity: Option<u8>,
+    pub bitrate: u32,
+    pub script: Vec<String>,
+    pub first_audio_ms: u64,
+}
+
+/// `[tts] provider`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum TtsProvider {
+    Espeak,
+    OpenAi,
+    Command,
+    Scripted,
+}
+
+/// `[tts] format`: what a service or program is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum TtsFormat {
+    Wav,
+    Pcm,
+    Mp3,
+    Opus,
+}
+
+/// Who may connect.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct Auth {
+    pub token: bool,
+    pub allow: Vec<String>,
+    pub secret: Option<String>,
+    pub days: u64,
+}
+
+/// Bounds that an operator may choose; all others stand in `limits.rs`.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct Limits {
+    pub connections: usize,
+    pub connections_per_address: usize,
+    pub drain_s: u64,
+}
+
+/// The admin listener.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct Admin {
+    pub token: Option<String>,
+}
+
+/// The log.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct Log {
+    pub json: bool,
+    pub level: String,
+}
+
+/// What is kept on disk.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct State {
+    pub dir: PathBuf,
+}
