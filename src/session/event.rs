@@ -1,7 +1,8 @@
 //! What a session is told.
 
 use crate::ids::TurnId;
-use crate::job::Outcome;
+use crate::job::{Job, Outcome};
+use crate::resilience::fault::Cause;
 use crate::wire::message::ClientMessage;
 
 /// News for a session. Time comes beside it.
@@ -15,8 +16,9 @@ pub enum Event<'a> {
     Packet(&'a [u8]),
     /// An answer from a worker. The session drops it if the turn is no longer current.
     Outcome(TurnId, Outcome),
-    /// The pool had no room for the job of this turn.
-    Refused(TurnId, crate::job::Stage),
+    /// The pool gave this job back: no room for it ([`Cause::Overload`]), or nobody had time for it before its deadline
+    /// ([`Cause::Timeout`]).
+    Refused(&'a Job, Cause),
     /// The server is going down: end the running sentence, then close.
     Drain,
 }

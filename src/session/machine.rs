@@ -1,12 +1,14 @@
 //! The session's machine: phases, and the one table that says what each event means in each.
 
-use super::{Effects, Event};
+use super::timers::Timer;
+use super::{Effects, Event, Rules};
 use crate::audio::ear::EarPool;
 use crate::audio::pcm::PcmBlock;
 use crate::audio::phrase::Phrasebook;
 use crate::format::Lang;
-use crate::ids::{SessionId, Ticket};
-use crate::time::{Duration, Instant};
+use crate::ids::{SessionId, Ticket, TurnId};
+use crate::job::Outcome;
+use crate::time::Instant;
 use std::sync::Arc;
 
 /// What a session may use while it handles one event: the shard's, lent for the call.
@@ -17,33 +19,6 @@ pub struct Kit<'a> {
     pub ears: &'a mut EarPool,
     /// Our own sentences.
     pub phrases: &'a Phrasebook,
-}
-
-/// Timers of a session, one meaning each. The frame timer is the urgent one: shards fire it before new work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Timer {
-    /// No hello came.
-    Hello,
-    /// A reply packet is due.
-    Frame,
-    /// The reply has been played: `tts stop`.
-    Stop,
-    /// The turn's budget, or a stage's deadline, is used up.
-    Turn,
-    /// An open utterance gets no audio any more.
-    Stall,
-    /// Nobody spoke: farewell.
-    Idle,
-}
-
-/// The session's rules, from the configuration; one immutable copy for all.
-#[derive(Clone, Debug)]
-pub struct Rules {
-    /// Time without speech after which we say goodbye; zero is never.
-    pub idle: Duration,
-    /// How far ahead of the playhead we send, ms.
-    pub lead_ms: u32,
-    // The room adds what it needs.
 }
 
 /// One device's conversation. Skeleton: the room fills it in.
@@ -76,8 +51,9 @@ impl Session {
         todo!()
     }
 
-    /// Whether text of the reply can be taken; if not, leave it in the lane (back-pressure to the model).
-    pub fn has_room(&self) -> bool {
+    /// Whether this outcome of the turn can be taken now; if not, leave it in the lane (back-pressure to the worker). Final
+    /// outcomes and those of turns that are over can always be taken.
+    pub fn has_room(&self, turn: TurnId, outcome: &Outcome) -> bool {
         todo!()
     }
 

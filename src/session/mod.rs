@@ -7,7 +7,11 @@ pub mod dialogue;
 pub mod effect;
 pub mod event;
 pub mod machine;
+pub mod rules;
+pub mod timers;
 
 pub use effect::{Effect, Effects};
 pub use event::Event;
-pub use machine::{Kit, Rules, Session};
+pub use machine::{Kit, Session};
+pub use rules::Rules;
+pub use timers::Timer;
