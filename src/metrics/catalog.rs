@@ -1,8 +1,35 @@
 //! Everything that is counted: one line each, with its name, labels and meaning. The seed's stages (input, preprocess,
 //! detection, queue, processing, result) are the label `stage`.
+//!
+//! A line may end in the thread that writes it, `worker` or `process`; without it, a shard does. Who writes it shows it from
+//! the start, as 0; anybody else's panel shows it once it is not 0. Counters end in `_total`, durations in `_seconds`; lines
+//! of one name have one help text and the same label names (tests below).
+
+/// The kind of thread that writes a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writer {
+    /// A shard.
+    Shard,
+    /// A thread of a pool.
+    Worker,
+    /// Assembly, control plane.
+    Process,
+}
+
+macro_rules! writer {
+    () => {
+        Writer::Shard
+    };
+    (worker) => {
+        Writer::Worker
+    };
+    (process) => {
+        Writer::Process
+    };
+}
 
 macro_rules! catalog {
-    ($(#[$doc:meta])* $kind:ident { $($variant:ident => $name:literal, $labels:literal, $help:literal;)* }) => {
+    ($(#[$doc:meta])* $kind:ident { $($variant:ident => $name:literal, $labels:literal, $help:literal $(, $writer:ident)?;)* }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(usize)]
@@ -25,6 +52,11 @@ macro_rules! catalog {
             /// One sentence of meaning.
             pub const fn help(self) -> &'static str {
                 match self { $($kind::$variant => $help,)* }
+            }
+
+            /// Who writes it.
+            pub const fn writer(self) -> Writer {
+                match self { $($kind::$variant => writer!($($writer)?),)* }
             }
         }
     };
@@ -79,8 +111,66 @@ catalog! {
 catalog! {
     /// Durations, kept as histograms and as the last 1000 values.
     Series {
-        LoopDuration => "voxlane_loop_seconds", r#"part="duration""#, "One pass of a shard's loop, outside the reactor.";
-        LoopLateness => "voxlane_loop_seconds", r#"part="lateness""#, "How late a shard woke after the deadline it had asked for.";
+        LoopDuration => "voxlane_loop_duration_seconds", "", "One pass of a shard's loop, outside the reactor.";
+        LoopLateness => "voxlane_loop_lateness_seconds", "", "How late a shard woke after the deadline it had asked for.";
         FrameLateness => "voxlane_frame_lateness_seconds", "", "How late a reply packet was written after its scheduled instant.";
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashMap;
+
+    /// Name, labels, help of every line, and what kind it is.
+    fn lines() -> Vec<(&'static str, &'static str, &'static str, &'static str)> {
+        let counters = Counter::ALL.iter().map(|m| (m.name(), m.labels(), m.help(), "counter"));
+        let gauges = Gauge::ALL.iter().map(|m| (m.name(), m.labels(), m.help(), "gauge"));
+        let series = Series::ALL.iter().map(|m| (m.name(), m.labels(), m.help(), "histogram"));
+        counters.chain(gauges).chain(series).collect()
+    }
+
+    /// `name="value",…`, values without anything that would need an escape.
+    fn label_names(labels: &str) -> Option<Vec<&str>> {
+        let pairs = labels.split(',').filter(|pair| !pair.is_empty());
+        pairs
+            .map(|pair| {
+                let (name, value) = pair.split_once('=')?;
+                let value = value.strip_prefix('"')?.strip_suffix('"')?;
+                let plain = value.chars().all(|c| c.is_ascii_alphanumeric() || "_-. ".contains(c));
+                (plain && is_name(name) && !["shard", "pool", "le"].contains(&name)).then_some(name)
+            })
+            .collect()
+    }
+
+    fn is_name(name: &str) -> bool {
+        name.starts_with(|c: char| c.is_ascii_lowercase())
+            && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+    }
+
+    #[test]
+    fn names_are_what_prometheus_expects() {
+        for (name, labels, help, kind) in lines() {
+            assert!(name.starts_with("voxlane_") && is_name(name), "{name}");
+            assert!(label_names(labels).is_some(), "{name}: labels {labels}");
+            assert!(help.ends_with('.') && !help.contains(['\\', '\n', '"']), "{name}: {help}");
+            assert_eq!(name.ends_with("_total"), kind == "counter", "{name}");
+            assert!(kind != "histogram" || name.ends_with("_seconds"), "{name}");
+        }
+    }
+
+    #[test]
+    fn one_name_is_one_thing() {
+        let mut first = HashMap::new();
+        for (name, labels, help, kind) in lines() {
+            let known = first.entry(name).or_insert((help, kind, label_names(labels)));
+            assert_eq!(*known, (help, kind, label_names(labels)), "{name}");
+        }
+    }
+
+    #[test]
+    fn no_line_stands_twice() {
+        let mut seen = std::collections::HashSet::new();
+        lines().into_iter().for_each(|(name, labels, ..)| assert!(seen.insert((name, labels)), "{name}{{{labels}}}"));
     }
 }

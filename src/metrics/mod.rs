@@ -1,12 +1,26 @@
 //! Counting where it happens: every thread has a [`Panel`] of its own, written by it alone, merged when somebody looks.
 //!
-//! Neighbours: `shard` and `workers` write panels; `admin` reads them. Never here: a lock or an allocation on the writing side.
-//! [`catalog`] is the list of everything that is counted; [`exposition`] turns merged panels into Prometheus text and JSON.
+//! ```text
+//! shard 0 ──writes──> Panel ─┐
+//! shard 1 ──writes──> Panel ─┤
+//! worker  ──writes──> Panel ─┼── Registry ──merges on demand──> exposition: Prometheus text, /stats.json
+//! log, budget … ───> probes ─┘        └── window: what became of the last minute's turns
+//! ```
+//! Neighbours: `shard` and `workers` write panels; `admin` reads them. Never here: a lock or an allocation on the writing side;
+//! the registry's lock is taken by whoever looks, and once by each thread that starts.
+//! [`catalog`] is the list of everything that is counted; [`exposition`] and [`stats`] turn merged panels into text and JSON.
 
 pub mod catalog;
 pub mod exposition;
 pub mod histogram;
 pub mod panel;
+pub mod process;
+pub mod readiness;
+pub mod registry;
+pub mod stats;
+pub mod window;
 
 pub use catalog::{Counter, Gauge, Series};
 pub use panel::Panel;
+pub use readiness::{Readiness, Ready};
+pub use registry::{Home, Registry};

@@ -6,7 +6,9 @@ use super::histogram::Histogram;
 use crate::time::Duration;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
-/// A thread's private set of measurements; shared as `Arc<Panel>` with whoever merges.
+/// A thread's private set of measurements; shared as `Arc<Panel>` with whoever merges. Get one from
+/// [`super::Registry::panel`], so that it is seen. Aligned so that no two panels share a cache line (or a pair of them).
+#[repr(align(128))]
 pub struct Panel {
     counters: [AtomicU64; Counter::ALL.len()],
     gauges: [AtomicI64; Gauge::ALL.len()],
@@ -32,7 +34,7 @@ impl Panel {
     /// Counts `n`.
     pub fn add(&self, counter: Counter, n: u64) {
         let cell = &self.counters[counter as usize];
-        cell.store(cell.load(Relaxed) + n, Relaxed);
+        cell.store(cell.load(Relaxed).wrapping_add(n), Relaxed);
     }
 
     /// Sets a gauge.
@@ -43,12 +45,22 @@ impl Panel {
     /// Moves a gauge.
     pub fn shift(&self, gauge: Gauge, by: i64) {
         let cell = &self.gauges[gauge as usize];
-        cell.store(cell.load(Relaxed) + by, Relaxed);
+        cell.store(cell.load(Relaxed).wrapping_add(by), Relaxed);
     }
 
     /// Records a duration.
     pub fn record(&self, series: Series, value: Duration) {
         self.series[series as usize].record(value.as_micros().min(u64::MAX as u128) as u64);
+    }
+
+    /// Takes the memory of every series now: a shard's first frame shall not allocate (10 KB each; see `histogram`).
+    pub fn warm(&self) {
+        self.series.iter().for_each(Histogram::warm);
+    }
+
+    /// Puts the gauges to zero: the next thread that takes over this panel starts without the last one's state.
+    pub fn reset_gauges(&self) {
+        self.gauges.iter().for_each(|cell| cell.store(0, Relaxed));
     }
 
     /// A counter's value.
@@ -64,5 +76,26 @@ impl Panel {
     /// A series' histogram.
     pub fn series(&self, series: Series) -> &Histogram {
         &self.series[series as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panel_keeps_what_it_is_told() {
+        let panel = Panel::default();
+        panel.count(Counter::Accepted);
+        panel.add(Counter::BytesIn, 164);
+        panel.set(Gauge::Sessions, 3);
+        panel.shift(Gauge::Sessions, -1);
+        panel.record(Series::LoopDuration, Duration::from_millis(2));
+        assert_eq!((panel.counter(Counter::Accepted), panel.counter(Counter::BytesIn)), (1, 164));
+        assert_eq!(panel.gauge(Gauge::Sessions), 2);
+        assert_eq!(panel.series(Series::LoopDuration).snapshot().max(), Duration::from_millis(2));
+        assert_eq!(panel.series(Series::LoopLateness).snapshot().count(), 0);
+        panel.reset_gauges();
+        assert_eq!(panel.gauge(Gauge::Sessions), 0);
     }
 }

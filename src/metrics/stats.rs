@@ -1,0 +1,133 @@
+//! Merged panels as JSON: `/stats.json`, for people and for the tools of this repository. Durations are in milliseconds.
+
+use super::catalog::{Counter, Gauge, Series};
+use super::histogram::Snapshot;
+use super::process::Usage;
+use super::registry::{Home, Registry, Sum};
+use super::window::OUTCOMES;
+use crate::time::{Duration, UnixMs};
+use serde_json::{Map, Value, json};
+
+/// Everything the registry knows: the whole process, each shard, each pool, rates of the last minute.
+pub fn stats(registry: &Registry, usage: &Usage, now: UnixMs) -> Value {
+    let sums = registry.sums();
+    let mut all = Sum::new(Home::Process);
+    sums.iter().for_each(|sum| all.merge(sum));
+    let of = |wanted: fn(&Home) -> bool| sums.iter().filter(move |sum| wanted(&sum.home)).map(sum_json);
+    let mut elsewhere = Map::new();
+    registry.probes(|probe| {
+        elsewhere.insert(key(probe.name, probe.labels), json!((probe.value)()));
+    });
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "uptime_s": now.0.saturating_sub(registry.started.0) as f64 / 1e3,
+        "process": {
+            "cpu_s": usage.cpu.map(|cpu| cpu.as_secs_f64()),
+            "resident_bytes": usage.resident_bytes,
+            "threads": usage.threads,
+        },
+        "window": window_json(registry),
+        "all": sum_json(&all),
+        "shards": of(|home| matches!(home, Home::Shard(_))).collect::<Vec<_>>(),
+        "pools": of(|home| matches!(home, Home::Worker(_))).collect::<Vec<_>>(),
+        "elsewhere": elsewhere,
+    })
+}
+
+fn sum_json(sum: &Sum) -> Value {
+    let counters = Counter::ALL.iter().filter(|m| sum.counter(**m) != 0);
+    let gauges = Gauge::ALL.iter().filter(|m| sum.gauge(**m) != 0);
+    let series = Series::ALL.iter().filter(|m| sum.series(**m).count() > 0);
+    let mut value = json!({
+        "threads": sum.threads,
+        "counters": counters.map(|m| (key(m.name(), m.labels()), json!(sum.counter(*m)))).collect::<Map<_, _>>(),
+        "gauges": gauges.map(|m| (key(m.name(), m.labels()), json!(sum.gauge(*m)))).collect::<Map<_, _>>(),
+        "series_ms": series.map(|m| (key(m.name(), m.labels()), series_json(sum.series(*m)))).collect::<Map<_, _>>(),
+    });
+    match sum.home {
+        Home::Shard(id) => value["shard"] = json!(id.0),
+        Home::Worker(pool) => value["pool"] = json!(pool),
+        Home::Process => {}
+    }
+    value
+}
+
+fn series_json(snapshot: &Snapshot) -> Value {
+    let life = |p| snapshot.percentile(p).map(ms);
+    let recent = |p| snapshot.recent_percentile(p).map(ms);
+    json!({
+        "count": snapshot.count(),
+        "mean": snapshot.mean().map(ms),
+        "max": ms(snapshot.max()),
+        "lifetime": { "p50": life(50.0), "p95": life(95.0), "p99": life(99.0), "p999": life(99.9) },
+        "recent": {
+            "count": snapshot.recent_count(),
+            "p50": recent(50.0), "p95": recent(95.0), "p99": recent(99.0), "p999": recent(99.9),
+        },
+    })
+}
+
+fn window_json(registry: &Registry) -> Value {
+    let window = registry.window();
+    let mut value = json!({ "span_s": window.span().as_secs_f64() });
+    for (i, outcome) in OUTCOMES.iter().enumerate() {
+        let rates = window.rates(i);
+        value[outcome.name] = json!({
+            "n": rates.map_or(0, |r| r.n),
+            "success_rate": rates.map(|r| r.success),
+            "error_rate": rates.map(|r| r.error),
+        });
+    }
+    value
+}
+
+/// The metric's name with its labels, as Prometheus would print it.
+fn key(name: &str, labels: &str) -> String {
+    if labels.is_empty() { name.to_owned() } else { format!("{name}{{{labels}}}") }
+}
+
+fn ms(d: Duration) -> f64 {
+    d.as_micros() as f64 / 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::ShardId;
+    use crate::time::Instant;
+
+    #[test]
+    fn the_whole_is_the_sum_of_shards_and_pools() {
+        let registry = Registry::new(UnixMs(10_000));
+        let shards = [0, 1].map(|id| registry.panel(Home::Shard(ShardId(id))));
+        let worker = registry.panel(Home::Worker("asr"));
+        registry.sample(Instant::ZERO);
+        for shard in &shards {
+            shard.add(Counter::TurnsComplete, 3);
+            shard.count(Counter::TurnsFailed);
+            shard.record(Series::FrameLateness, Duration::from_micros(1_500));
+        }
+        worker.add(Counter::BytesIn, 9);
+        registry.sample(Instant::from_ms(1_000));
+        let stats = stats(&registry, &Usage::default(), UnixMs(12_500));
+
+        assert_eq!(stats["uptime_s"], 2.5);
+        assert_eq!(stats["process"]["cpu_s"], Value::Null);
+        assert_eq!(stats["all"]["counters"][r#"voxlane_turns_total{event="complete"}"#], 6);
+        assert_eq!(stats["shards"][1]["counters"][r#"voxlane_turns_total{event="complete"}"#], 3);
+        assert_eq!(stats["shards"][1]["shard"], 1);
+        assert_eq!(stats["pools"][0]["pool"], "asr");
+        assert_eq!(stats["all"]["threads"], 3);
+        let lateness = &stats["all"]["series_ms"]["voxlane_frame_lateness_seconds"];
+        assert_eq!((&lateness["count"], &lateness["recent"]["p99"]), (&json!(2), &json!(1.5)));
+        let turns = &stats["window"]["turns"];
+        assert_eq!(turns, &json!({ "n": 8, "success_rate": 0.75, "error_rate": 0.25 }));
+    }
+
+    #[test]
+    fn rates_of_nothing_are_null() {
+        let registry = Registry::new(UnixMs(0));
+        let stats = stats(&registry, &Usage::default(), UnixMs(0));
+        assert_eq!(stats["window"]["turns"], json!({ "n": 0, "success_rate": null, "error_rate": null }));
+    }
+}
