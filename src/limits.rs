@@ -20,6 +20,10 @@ pub const JSON_DEPTH: usize = 16;
 pub const PACKET_BYTES: usize = 8 * 1024;
 /// Text a user may type in one message, bytes; the rest is cut at a character.
 pub const TYPED_TEXT_BYTES: usize = 4 * 1024;
+/// A Device-Id or Client-Id: a MAC has 17, a UUID 36, a gateway's compound id about 90.
+pub const ID_BYTES: usize = 128;
+/// A host name in a request (RFC 1035 allows 253).
+pub const HOST_BYTES: usize = 253;
 /// OTA answer: the firmware's HTTP client stalls on more than 8 KiB, so we stay below 6 (NET `http_client.cc`).
 pub const OTA_ANSWER_BYTES: usize = 6 * 1024;
 
@@ -45,6 +49,10 @@ pub const UNWRITABLE: Duration = Duration::from_secs(5);
 pub const SOCKET_SEND_BYTES: usize = 8 * 1024;
 /// Consecutive undecodable packets after which the session is closed with 1003.
 pub const BAD_PACKETS: u32 = 100;
+/// Life of a device token: a device gets a new one only when it boots (decision 9).
+pub const TOKEN_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How long past its life a genuine token is still taken: uptimes over a month exist.
+pub const TOKEN_GRACE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long we wait for a closing peer to take our close frame before the socket is dropped.
 pub const CLOSE_LINGER: Duration = Duration::from_millis(500);
 

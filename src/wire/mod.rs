@@ -5,9 +5,20 @@
 //! in its [`message`] values.
 
 pub mod http;
+pub mod identity;
+mod json;
 pub mod message;
 pub mod ota;
 pub mod packet;
 pub mod token;
 pub mod upgrade;
 pub mod websocket;
+
+/// The longest start of `text` that fits into `bytes` and ends at a character.
+pub(crate) fn cut(text: &str, bytes: usize) -> &str {
+    let mut end = text.len().min(bytes);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
