@@ -24,7 +24,7 @@
 //!
 //! | Room | What it is about |
 //! |---|---|
-//! | [`time`] [`ids`] [`format`] [`limits`] | values everyone speaks; `limits` holds every bound with its reason |
+//! | [`time`] [`ids`] [`format`] [`limits`] [`secret`] | values everyone speaks; `limits` holds every bound with its reason |
 //! | [`wire`] | bytes to values and back: HTTP head, WebSocket, framing, messages, OTA, tokens |
 //! | [`audio`] | pure signal: codec, voice detection, endpointing, the audio queue, pacing, our own phrases |
 //! | [`job`] | what crosses threads: work orders and outcomes, each with a ticket |
@@ -37,15 +37,15 @@
 //! | [`resilience`] | what kind of trouble a failure is |
 //! | [`metrics`] | counting where it happens |
 //! | [`admin`] | control-plane HTTP |
-//! | [`config`] [`cli`] `log` `server` | from a command line to a running server |
+//! | [`config`] [`cli`] [`log`] `server` | from a command line to a running server |
 //!
 //! ## Who may use whom
 //!
-//! `tests/tidy.rs` reads this table and enforces it. "values" are `time`, `ids`, `format`, `limits`.
+//! `tests/tidy.rs` reads this table and enforces it. "values" are `time`, `ids`, `format`, `limits`, `secret`.
 //!
 //! | Room | may use |
 //! |---|---|
-//! | `time` `ids` `format` `limits` | values |
+//! | `time` `ids` `format` `limits` `secret` | values |
 //! | `wire` | values |
 //! | `audio` | values |
 //! | `metrics` | values |
@@ -87,10 +87,12 @@ pub mod ids;
 pub mod job;
 pub mod lanes;
 pub mod limits;
+pub mod log;
 pub mod metrics;
 pub mod net;
 pub mod providers;
 pub mod resilience;
+pub mod secret;
 pub mod session;
 pub mod shard;
 pub mod time;

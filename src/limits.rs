@@ -120,3 +120,21 @@ pub const DIALOGUE_TURNS: usize = 20;
 pub const DIALOGUE_TOKENS: usize = 3_000;
 /// Frames we may be ahead of the playhead whatever the configuration says (device queue: 40 packets).
 pub const LEAD_FRAMES: u32 = 6;
+
+// --- Control plane ------------------------------------------------------------------------------------------------------
+
+/// Lines that wait for the log's writer; beyond, lines are lost and counted. At 200 bytes a line 0.8 MB, at most 32 MB.
+pub const LOG_LINES: usize = 4_096;
+/// Bytes of one log line; the rest is cut off. A transcript has at most half of this.
+pub const LOG_LINE_BYTES: usize = 8 * 1024;
+/// Connections of one control-plane listener that may be open at once; beyond: 503. Devices check in once a boot, for a few ms.
+pub const ADMIN_CONNECTIONS: usize = 256;
+/// Whole requests that wait for a thread of the control plane; beyond: 503.
+pub const ADMIN_QUEUE: usize = 64;
+/// Threads that answer requests of one control-plane listener.
+pub const ADMIN_THREADS: usize = 4;
+/// How long, and how many bytes, we go on reading from a peer whose request was refused half-read, so that it sees the answer
+/// before the connection is reset.
+pub const ADMIN_LINGER: Duration = Duration::from_secs(1);
+/// See [`ADMIN_LINGER`].
+pub const ADMIN_LINGER_BYTES: usize = 64 * 1024;

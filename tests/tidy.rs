@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const LINES_MAX: usize = 600;
-const VALUES: [&str; 4] = ["time", "ids", "format", "limits"];
+const VALUES: [&str; 5] = ["time", "ids", "format", "limits", "secret"];
 const PURE: [&str; 5] = ["wire", "audio", "session", "resilience", "job"];
 
 #[test]
