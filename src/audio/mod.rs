@@ -19,3 +19,6 @@ pub mod preroll;
 pub mod queue;
 pub mod resample;
 pub mod vad;
+
+#[cfg(test)]
+pub(crate) mod tests;

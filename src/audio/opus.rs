@@ -1,1 +1,419 @@
-//! opus
+//! Opus by libopus, in memory of our own: states live in one boxed slab each, so that they can be pooled and reset (0.2 µs)
+//! instead of made anew (45–96 µs).
+//!
+//! A *packet* says all about itself: its first byte (TOC) gives duration, bandwidth and channels (RFC 6716, 3.1). So the
+//! decoder is never told what a device announced; it takes SILK, CELT and hybrid packets of 2.5 to 120 ms, mono or stereo,
+//! and the one-byte packets of discontinuous transmission, which it fills with comfort noise.
+
+use opusic_sys as ffi;
+use std::ffi::c_int;
+
+/// Longest packet that Opus allows, ms.
+pub const PACKET_MS_MAX: u32 = 120;
+/// Bytes that hold any packet we encode: 60 ms at 64 kbit/s is 480; libopus itself never needs more than 1,275 per frame of
+/// 20 ms.
+pub const ENCODED_BYTES_MAX: usize = 3 * 1_276;
+
+/// Why libopus refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpusFault {
+    /// The bytes are no Opus packet.
+    Malformed,
+    /// A rate other than 8, 12, 16, 24 or 48 kHz, or a frame that is not 2.5, 5, 10, 20, 40, 60, 80, 100 or 120 ms.
+    Unsupported,
+    /// The buffer for the result is too short.
+    Room,
+    /// libopus says that it went wrong itself.
+    Internal,
+}
+
+impl OpusFault {
+    fn of(code: c_int) -> OpusFault {
+        match code {
+            ffi::OPUS_INVALID_PACKET => OpusFault::Malformed,
+            ffi::OPUS_BAD_ARG | ffi::OPUS_UNIMPLEMENTED => OpusFault::Unsupported,
+            ffi::OPUS_BUFFER_TOO_SMALL => OpusFault::Room,
+            _ => OpusFault::Internal,
+        }
+    }
+}
+
+impl std::fmt::Display for OpusFault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            OpusFault::Malformed => "not an Opus packet",
+            OpusFault::Unsupported => "a sample rate or frame length that Opus does not have",
+            OpusFault::Room => "the buffer is too short",
+            OpusFault::Internal => "libopus failed",
+        })
+    }
+}
+
+impl std::error::Error for OpusFault {}
+
+/// Samples (of one channel, at `rate`) that a packet decodes to, from its header alone.
+pub fn packet_samples(packet: &[u8], rate: u32) -> Result<usize, OpusFault> {
+    check_rate(rate)?;
+    let len = packet_len(packet)?;
+    // SAFETY: pointer and length are of one live slice, which is not empty; the call only reads.
+    let samples = unsafe { ffi::opus_packet_get_nb_samples(packet.as_ptr(), len, rate as i32) };
+    if samples <= 0 {
+        return Err(OpusFault::Malformed);
+    }
+    Ok(samples as usize)
+}
+
+/// Decodes one stream of packets to mono samples. About 18 KiB.
+pub struct Decoder {
+    state: State,
+    rate: u32,
+}
+
+impl Decoder {
+    /// A decoder whose output has `rate` samples per second: 8, 12, 16, 24 or 48 kHz.
+    pub fn new(rate: u32) -> Result<Decoder, OpusFault> {
+        check_rate(rate)?;
+        // SAFETY: a pure function of its argument.
+        let state = State::of_bytes(unsafe { ffi::opus_decoder_get_size(1) })?;
+        let mut decoder = Decoder { state, rate };
+        // SAFETY: the slab is as long as libopus asks for, aligned for its pointers, and exclusively ours.
+        let code = unsafe { ffi::opus_decoder_init(decoder.raw(), rate as i32, 1) };
+        if code != ffi::OPUS_OK {
+            return Err(OpusFault::of(code));
+        }
+        Ok(decoder)
+    }
+
+    /// Samples per second of the output.
+    pub fn rate(&self) -> u32 {
+        self.rate
+    }
+
+    /// Samples that any packet fits into: 120 ms.
+    pub fn samples_max(&self) -> usize {
+        (self.rate * PACKET_MS_MAX / 1_000) as usize
+    }
+
+    /// Decodes one packet into the front of `pcm`; returns how many samples it has. Stereo is folded to mono.
+    /// The packet is judged before the decoder sees it, so a bad one leaves the stream's state as it was.
+    pub fn decode(&mut self, packet: &[u8], pcm: &mut [i16]) -> Result<usize, OpusFault> {
+        let expected = packet_samples(packet, self.rate)?;
+        if expected > pcm.len() {
+            return Err(OpusFault::Room);
+        }
+        let len = packet_len(packet)?;
+        // SAFETY: the state was initialised in `new`; both slices are live and their lengths are those passed (output at
+        // most 120 ms, which fits a c_int).
+        let samples =
+            unsafe { ffi::opus_decode(self.raw(), packet.as_ptr(), len, pcm.as_mut_ptr(), expected as c_int, 0) };
+        if samples < 0 {
+            return Err(OpusFault::of(samples));
+        }
+        Ok((samples as usize).min(pcm.len()))
+    }
+
+    /// Fills `pcm` with what the stream would probably have said, for packets that were lost. The length must be a multiple
+    /// of 2.5 ms, at most 120 ms.
+    pub fn conceal(&mut self, pcm: &mut [i16]) -> Result<usize, OpusFault> {
+        if pcm.len() > self.samples_max() {
+            return Err(OpusFault::Unsupported);
+        }
+        // SAFETY: the state was initialised in `new`; a null packet of length 0 asks for concealment (opus.h); the output
+        // slice is live and as long as said.
+        let samples =
+            unsafe { ffi::opus_decode(self.raw(), std::ptr::null(), 0, pcm.as_mut_ptr(), pcm.len() as c_int, 0) };
+        if samples < 0 {
+            return Err(OpusFault::of(samples));
+        }
+        Ok((samples as usize).min(pcm.len()))
+    }
+
+    /// Forgets the stream, ready for another.
+    pub fn reset(&mut self) {
+        // SAFETY: the state was initialised in `new`; this request takes no further argument.
+        unsafe { ffi::opus_decoder_ctl(self.raw(), ffi::OPUS_RESET_STATE) };
+    }
+
+    fn raw(&mut self) -> *mut ffi::OpusDecoder {
+        self.state.0.as_mut_ptr().cast()
+    }
+}
+
+/// What the encoder should be good at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Application {
+    /// Speech: what devices send, SILK up to 60 ms.
+    Voip,
+    /// Faithful sound with a hint that it is a voice: what we send, as the field does (`field.md` 2.1).
+    #[default]
+    Audio,
+}
+
+/// How an encoder works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EncoderSettings {
+    /// Samples per second of the input: 8, 12, 16, 24 or 48 kHz.
+    pub rate: u32,
+    /// 0 (cheapest: 137 µs for 60 ms at 24 kHz) to 10 (463 µs); more is cut to 10.
+    pub complexity: u8,
+    /// Mean bits per second, variable rate; clamped to 6,000–128,000.
+    pub bitrate: u32,
+    /// What it is for.
+    pub application: Application,
+    /// Whether silence becomes one-byte packets (devices do; we never).
+    pub dtx: bool,
+}
+
+impl EncoderSettings {
+    /// For a reply: 24 kbit/s, faithful, no gaps.
+    pub fn reply(rate: u32, complexity: u8) -> EncoderSettings {
+        EncoderSettings { rate, complexity, bitrate: 24_000, application: Application::Audio, dtx: false }
+    }
+
+    /// As a device's microphone: speech, with discontinuous transmission.
+    pub fn device(rate: u32) -> EncoderSettings {
+        EncoderSettings { rate, complexity: 0, bitrate: 24_000, application: Application::Voip, dtx: true }
+    }
+}
+
+/// Encodes one stream of mono samples to packets. About 31 KiB.
+pub struct Encoder {
+    state: State,
+    settings: EncoderSettings,
+}
+
+impl Encoder {
+    /// An encoder for replies at `rate` samples per second.
+    pub fn new(rate: u32, complexity: u8) -> Result<Encoder, OpusFault> {
+        Encoder::with(EncoderSettings::reply(rate, complexity))
+    }
+
+    /// An encoder with the settings given.
+    pub fn with(settings: EncoderSettings) -> Result<Encoder, OpusFault> {
+        check_rate(settings.rate)?;
+        // SAFETY: a pure function of its argument.
+        let state = State::of_bytes(unsafe { ffi::opus_encoder_get_size(1) })?;
+        let mut encoder = Encoder { state, settings };
+        let application = match settings.application {
+            Application::Voip => ffi::OPUS_APPLICATION_VOIP,
+            Application::Audio => ffi::OPUS_APPLICATION_AUDIO,
+        };
+        // SAFETY: the slab is as long as libopus asks for, aligned for its pointers, and exclusively ours.
+        let code = unsafe { ffi::opus_encoder_init(encoder.raw(), settings.rate as i32, 1, application) };
+        if code != ffi::OPUS_OK {
+            return Err(OpusFault::of(code));
+        }
+        encoder.set(ffi::OPUS_SET_SIGNAL_REQUEST, ffi::OPUS_SIGNAL_VOICE)?;
+        encoder.set(ffi::OPUS_SET_VBR_REQUEST, 1)?;
+        encoder.set(ffi::OPUS_SET_BITRATE_REQUEST, settings.bitrate.clamp(6_000, 128_000) as c_int)?;
+        encoder.set(ffi::OPUS_SET_DTX_REQUEST, c_int::from(settings.dtx))?;
+        encoder.set_complexity(settings.complexity)?;
+        Ok(encoder)
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> EncoderSettings {
+        self.settings
+    }
+
+    /// Encodes one frame (2.5, 5, 10, 20, 40, 60, 80, 100 or 120 ms of samples) into the front of `packet`; returns its
+    /// length in bytes. [`ENCODED_BYTES_MAX`] is always room enough; with less, libopus lowers the quality to fit.
+    pub fn encode(&mut self, pcm: &[i16], packet: &mut [u8]) -> Result<usize, OpusFault> {
+        let samples_max = (self.settings.rate * PACKET_MS_MAX / 1_000) as usize;
+        if pcm.is_empty() || pcm.len() > samples_max {
+            return Err(OpusFault::Unsupported);
+        }
+        let room = packet.len().min(ENCODED_BYTES_MAX) as i32;
+        // SAFETY: the state was initialised in `with`; the input slice has exactly the samples named, the output slice at
+        // least the bytes named.
+        let len = unsafe { ffi::opus_encode(self.raw(), pcm.as_ptr(), pcm.len() as c_int, packet.as_mut_ptr(), room) };
+        if len < 0 {
+            return Err(OpusFault::of(len));
+        }
+        Ok((len as usize).min(packet.len()))
+    }
+
+    /// Changes the complexity from the next frame on, 0 to 10.
+    pub fn set_complexity(&mut self, complexity: u8) -> Result<(), OpusFault> {
+        self.settings.complexity = complexity.min(10);
+        self.set(ffi::OPUS_SET_COMPLEXITY_REQUEST, c_int::from(self.settings.complexity))
+    }
+
+    /// Forgets the stream, keeps the settings.
+    pub fn reset(&mut self) {
+        // SAFETY: the state was initialised in `with`; this request takes no further argument.
+        unsafe { ffi::opus_encoder_ctl(self.raw(), ffi::OPUS_RESET_STATE) };
+    }
+
+    fn set(&mut self, request: c_int, value: c_int) -> Result<(), OpusFault> {
+        // SAFETY: the state was initialised in `with`; every request passed here takes one `opus_int32` (opus_defines.h).
+        let code = unsafe { ffi::opus_encoder_ctl(self.raw(), request, value) };
+        if code == ffi::OPUS_OK { Ok(()) } else { Err(OpusFault::of(code)) }
+    }
+
+    fn raw(&mut self) -> *mut ffi::OpusEncoder {
+        self.state.0.as_mut_ptr().cast()
+    }
+}
+
+/// Memory of a libopus state. Words of 64 bits, because libopus keeps pointers in it; nothing in it points to itself, so it may
+/// move between threads.
+struct State(Box<[u64]>);
+
+impl State {
+    fn of_bytes(bytes: c_int) -> Result<State, OpusFault> {
+        let bytes = usize::try_from(bytes).map_err(|_| OpusFault::Internal)?;
+        if bytes == 0 {
+            return Err(OpusFault::Internal);
+        }
+        Ok(State(vec![0; bytes.div_ceil(8)].into_boxed_slice()))
+    }
+}
+
+fn check_rate(rate: u32) -> Result<(), OpusFault> {
+    matches!(rate, 8_000 | 12_000 | 16_000 | 24_000 | 48_000).then_some(()).ok_or(OpusFault::Unsupported)
+}
+
+fn packet_len(packet: &[u8]) -> Result<i32, OpusFault> {
+    // An empty packet would ask libopus for concealment; from outside it is no packet.
+    if packet.is_empty() {
+        return Err(OpusFault::Malformed);
+    }
+    i32::try_from(packet.len()).map_err(|_| OpusFault::Malformed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audio::tests::signals::{Lcg, energy, tone};
+
+    fn encode_all(settings: EncoderSettings, frame: usize, pcm: &[i16]) -> Vec<Vec<u8>> {
+        let mut encoder = Encoder::with(settings).unwrap();
+        let mut packet = [0; ENCODED_BYTES_MAX];
+        pcm.chunks_exact(frame)
+            .map(|frame| {
+                let len = encoder.encode(frame, &mut packet).unwrap();
+                packet[..len].to_vec()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_tone_survives_the_round_trip_at_every_rate_and_duration() {
+        for rate in [8_000, 12_000, 16_000, 24_000, 48_000] {
+            for tenths in [25, 50, 100, 200, 400, 600, 800, 1_000, 1_200] {
+                let frame = (rate * tenths / 10_000) as usize;
+                let pcm = tone(rate, 400.0, 0.3, rate as usize);
+                let mut decoder = Decoder::new(16_000).unwrap();
+                let mut out = vec![0; decoder.samples_max()];
+                let mut heard = Vec::new();
+                for packet in encode_all(EncoderSettings::reply(rate, 5), frame, &pcm) {
+                    let samples = decoder.decode(&packet, &mut out).unwrap();
+                    assert_eq!(samples, packet_samples(&packet, 16_000).unwrap());
+                    assert_eq!(samples, 16_000 * tenths as usize / 10_000, "{rate} Hz, {tenths}/10 ms");
+                    heard.extend_from_slice(&out[..samples]);
+                }
+                let ratio = energy(&heard[8_000..12_000]) / energy(&tone(16_000, 400.0, 0.3, 4_000));
+                assert!((0.7..1.4).contains(&ratio), "{rate} Hz, {tenths}/10 ms: energy ratio {ratio}");
+            }
+        }
+    }
+
+    #[test]
+    fn sixty_ms_of_reply_is_about_180_bytes() {
+        let pcm = crate::audio::tests::signals::recording("en-librispeech-1995-1837-0001.wav");
+        let packets = encode_all(EncoderSettings::reply(16_000, 5), 960, &pcm);
+        let mean = packets.iter().map(Vec::len).sum::<usize>() / packets.len();
+        assert!((120..240).contains(&mean), "{mean} bytes");
+    }
+
+    #[test]
+    fn silence_of_a_device_becomes_packets_of_one_byte_that_decode_to_their_full_length() {
+        let packets = encode_all(EncoderSettings::device(16_000), 960, &vec![0; 960 * 40]);
+        assert!(packets.iter().any(|p| p.len() == 1), "{:?}", packets.iter().map(Vec::len).collect::<Vec<_>>());
+        let mut decoder = Decoder::new(16_000).unwrap();
+        let mut out = [0; 1_920];
+        for packet in packets {
+            assert_eq!(decoder.decode(&packet, &mut out), Ok(960));
+        }
+        // As the very first packet, too.
+        assert_eq!(Decoder::new(16_000).unwrap().decode(&[0x58], &mut out), Ok(960));
+    }
+
+    #[test]
+    fn stereo_is_folded_and_all_frame_counts_are_taken() {
+        // TOC by hand: CELT wide band 20 ms (config 23), stereo; code 0 with one empty frame; code 3 with three (RFC 6716 3.2).
+        let mut decoder = Decoder::new(16_000).unwrap();
+        let mut out = [0; 1_920];
+        for (packet, samples) in [
+            (&[0b1011_1100_u8][..], 320),
+            (&[0b1011_1101, 0, 0][..], 640),
+            (&[0b1011_1110, 1, 0, 0][..], 640),
+            (&[0b1011_1111, 3, 0, 0, 0][..], 960),
+        ] {
+            assert_eq!(decoder.decode(packet, &mut out), Ok(samples), "{packet:02x?}");
+        }
+    }
+
+    #[test]
+    fn garbage_is_refused_or_bounded_and_never_more_than_120_ms() {
+        let mut lcg = Lcg::new(7);
+        let mut decoder = Decoder::new(16_000).unwrap();
+        let mut out = [0; 1_920];
+        let mut refused = 0;
+        for _ in 0..5_000 {
+            let packet: Vec<u8> = (0..lcg.below(200)).map(|_| lcg.below(256) as u8).collect();
+            match decoder.decode(&packet, &mut out) {
+                Ok(samples) => assert!((40..=1_920).contains(&samples)),
+                Err(_) => refused += 1,
+            }
+        }
+        assert!(refused > 500, "{refused} of 5000 refused");
+        assert_eq!(decoder.decode(&[], &mut out), Err(OpusFault::Malformed));
+        // Code 3 with 63 frames of 60 ms would be 3.8 s: longer than Opus allows.
+        assert_eq!(decoder.decode(&[0x5b, 63], &mut out), Err(OpusFault::Malformed));
+        assert_eq!(decoder.decode(&[0x58], &mut out[..959]), Err(OpusFault::Room));
+    }
+
+    #[test]
+    fn a_reset_decoder_is_as_good_as_new() {
+        let packets = encode_all(EncoderSettings::reply(16_000, 0), 960, &tone(16_000, 300.0, 0.5, 9_600));
+        let decode = |decoder: &mut Decoder| {
+            let mut out = [0; 1_920];
+            let mut heard = Vec::new();
+            for packet in &packets {
+                let samples = decoder.decode(packet, &mut out).unwrap();
+                heard.extend_from_slice(&out[..samples]);
+            }
+            heard
+        };
+        let mut decoder = Decoder::new(16_000).unwrap();
+        let first = decode(&mut decoder);
+        decoder.reset();
+        assert_eq!(decode(&mut decoder), first);
+    }
+
+    #[test]
+    fn a_lost_packet_is_concealed() {
+        let packets = encode_all(EncoderSettings::reply(16_000, 0), 960, &tone(16_000, 300.0, 0.5, 9_600));
+        let mut decoder = Decoder::new(16_000).unwrap();
+        let mut out = [0; 1_920];
+        for packet in &packets {
+            decoder.decode(packet, &mut out).unwrap();
+        }
+        assert_eq!(decoder.conceal(&mut out[..960]), Ok(960));
+        assert!(energy(&out[..960]) > 0.0);
+        assert_eq!(decoder.conceal(&mut [0; 2_000]), Err(OpusFault::Unsupported));
+    }
+
+    #[test]
+    fn what_opus_does_not_have_is_an_answer() {
+        assert_eq!(Decoder::new(44_100).err(), Some(OpusFault::Unsupported));
+        assert_eq!(Encoder::new(22_050, 5).err(), Some(OpusFault::Unsupported));
+        let mut encoder = Encoder::new(24_000, 99).unwrap();
+        assert_eq!(encoder.settings().complexity, 10);
+        let mut packet = [0; ENCODED_BYTES_MAX];
+        assert_eq!(encoder.encode(&[0; 1_000], &mut packet), Err(OpusFault::Unsupported));
+        assert_eq!(encoder.encode(&[], &mut packet), Err(OpusFault::Unsupported));
+    }
+}

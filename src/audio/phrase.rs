@@ -52,6 +52,32 @@ impl EncodedSpeech {
     }
 }
 
+/// Collects packets to an [`EncodedSpeech`].
+#[derive(Debug)]
+pub struct SpeechBuilder {
+    format: ReplyFormat,
+    bytes: Vec<u8>,
+    ends: Vec<u32>,
+}
+
+impl SpeechBuilder {
+    /// An empty one.
+    pub fn new(format: ReplyFormat) -> SpeechBuilder {
+        SpeechBuilder { format, bytes: Vec::new(), ends: Vec::new() }
+    }
+
+    /// Adds a packet.
+    pub fn push(&mut self, packet: &[u8]) {
+        self.bytes.extend_from_slice(packet);
+        self.ends.push(u32::try_from(self.bytes.len()).unwrap_or(u32::MAX));
+    }
+
+    /// What was collected.
+    pub fn build(self) -> EncodedSpeech {
+        EncodedSpeech { format: self.format, bytes: self.bytes.into_boxed_slice(), ends: self.ends.into_boxed_slice() }
+    }
+}
+
 /// The sentences of a process, in both languages, text from the configuration and audio when it is ready. Shared; each place
 /// is filled once, read without a lock.
 #[derive(Debug, Default)]
@@ -103,5 +129,37 @@ impl Phrasebook {
 
     fn entry(&self, phrase: Phrase, lang: Lang) -> &Entry {
         &self.entries[phrase as usize][usize::from(lang.phrase_language() == Lang::ZH)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packets_come_out_as_they_went_in() {
+        let mut builder = SpeechBuilder::new(ReplyFormat::DEFAULT);
+        let packets: [&[u8]; 3] = [b"one", b"", b"three"];
+        packets.iter().for_each(|p| builder.push(p));
+        let speech = builder.build();
+        assert_eq!((speech.len(), speech.is_empty()), (3, false));
+        assert_eq!(
+            (0..4).map(|i| speech.packet(i)).collect::<Vec<_>>(),
+            [Some(packets[0]), Some(packets[1]), Some(packets[2]), None]
+        );
+    }
+
+    #[test]
+    fn a_phrase_is_found_in_its_language_and_format_only() {
+        let book = Phrasebook::new(|phrase, lang| format!("{phrase:?} {lang:?}"));
+        let lang = |tag| Lang::parse(tag).unwrap();
+        assert!(book.text(Phrase::Busy, lang("fr")).starts_with("Busy"));
+        assert_eq!(book.text(Phrase::Busy, lang("fr")), book.text(Phrase::Busy, Lang::EN));
+        assert_ne!(book.text(Phrase::Busy, lang("zh-TW")), book.text(Phrase::Busy, Lang::EN));
+        book.fill(Phrase::Busy, Lang::EN, SpeechBuilder::new(ReplyFormat::DEFAULT).build());
+        assert!(book.audio(Phrase::Busy, lang("de"), ReplyFormat::DEFAULT).is_some());
+        assert!(book.audio(Phrase::Busy, Lang::ZH, ReplyFormat::DEFAULT).is_none());
+        let other = ReplyFormat { frame_ms: 20, ..ReplyFormat::DEFAULT };
+        assert!(book.audio(Phrase::Busy, Lang::EN, other).is_none());
     }
 }

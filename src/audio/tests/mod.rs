@@ -1,0 +1,3 @@
+//! What the room's tests share, and those that need the whole room.
+
+pub mod signals;
