@@ -3,6 +3,7 @@
 //! A provider is called on a worker thread and may block, but never past the [`Call`]'s deadline and never long after its
 //! cancel. Neighbours: `workers` owns providers and calls them. Never here: a session, a shard, a lane.
 
+pub mod builtin;
 pub mod patience;
 pub mod scripted;
 
