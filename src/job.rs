@@ -316,16 +316,16 @@ impl Cancel {
             if place.get().is_some() {
                 continue;
             }
-            if let Some(h) = hook.take() {
-                if let Err(h) = place.set(h) {
-                    hook = Some(h);
-                    continue;
-                }
+            if let Some(h) = hook.take()
+                && let Err(h) = place.set(h)
+            {
+                hook = Some(h);
+                continue;
             }
-            if self.is_cancelled() {
-                if let Some(run) = place.get() {
-                    run();
-                }
+            if self.is_cancelled()
+                && let Some(run) = place.get()
+            {
+                run();
             }
             return true;
         }
