@@ -93,6 +93,7 @@ pub mod net;
 pub mod providers;
 pub mod resilience;
 pub mod secret;
+pub mod server;
 pub mod session;
 pub mod shard;
 pub mod time;
