@@ -113,7 +113,8 @@ fn is_clean(text: &[u8]) -> bool {
 
 /// One line: escapes what is not to be printed, cuts what is too long.
 fn clean(text: &str, json: bool) -> String {
-    let kept = &text[..text.floor_char_boundary(LOG_LINE_BYTES)];
+    let fits = (0..=text.len().min(LOG_LINE_BYTES)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    let kept = &text[..fits];
     let is_cut = kept.len() < text.len();
     // A JSON object cut in the middle is none; its beginning goes as a string into one that says so.
     let whole =

@@ -88,6 +88,12 @@ catalog! {
         // --- stage: result
         OutcomesIn => "voxlane_items_total", r#"stage="result",item="outcome""#, "Items that entered a stage.";
         PacketsOut => "voxlane_packets_sent_total", "", "Reply packets handed to the socket.";
+        // --- control plane
+        ControlAnswered => "voxlane_control_requests_total", r#"result="answered""#, "Control-plane requests by what became of them.", process;
+        ControlLost => "voxlane_control_requests_total", r#"result="lost""#, "Control-plane requests by what became of them.", process;
+        ControlRefused => "voxlane_control_requests_total", r#"result="refused""#, "Control-plane requests by what became of them.", process;
+        ControlBusy => "voxlane_control_requests_total", r#"result="busy""#, "Control-plane requests by what became of them.", process;
+        ControlSlow => "voxlane_control_requests_total", r#"result="slow""#, "Control-plane requests by what became of them.", process;
         // --- turns
         TurnsStarted => "voxlane_turns_total", r#"event="started""#, "Turns by what became of them.";
         TurnsComplete => "voxlane_turns_total", r#"event="complete""#, "Turns by what became of them.";
