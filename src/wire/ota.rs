@@ -27,7 +27,8 @@ pub fn is_ours(head: &Head<'_>) -> bool {
 /// What the answer needs from the server.
 #[derive(Clone, Copy)]
 pub struct OtaContext<'a> {
-    /// Where devices reach us, if the configuration says: `host`, `host:port`, or a whole `ws://` or `wss://` URL.
+    /// Where devices reach us, if the configuration says: `host`, `host:port`, or a whole `ws://` or `wss://` URL, as
+    /// [`is_public_address`] lets pass.
     /// Without it the request's own Host is used, with our `port`.
     pub public: Option<&'a str>,
     /// Our address on this connection, for a request without a usable Host.
@@ -187,10 +188,34 @@ fn url(head: &Head<'_>, context: &OtaContext<'_>) -> String {
     }
 }
 
+/// Whether a text may stand in [`OtaContext::public`]: `host`, `host:port`, or `ws[s]://host:port/path`. A URL needs its port,
+/// since the firmware takes the first `:` behind `://` for the one before the port and aborts on what is none.
+pub fn is_public_address(text: &str) -> bool {
+    let is_visible = text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\'));
+    match text.strip_prefix("ws://").or_else(|| text.strip_prefix("wss://")) {
+        None => is_authority(text, false),
+        Some(rest) => is_visible && rest.find('/').is_some_and(|slash| is_authority(&rest[..slash], true)),
+    }
+}
+
+fn is_authority(text: &str, needs_port: bool) -> bool {
+    match text.split_once(':') {
+        None => is_host(text) && !needs_port,
+        Some((host, port)) => {
+            let is_digits = port.bytes().all(|b| b.is_ascii_digit());
+            is_host(host) && is_digits && port.parse::<u16>().is_ok_and(|port| port != 0)
+        }
+    }
+}
+
 /// The host by which the request found us, without its port. An IPv6 literal is no use to the firmware's parser.
 fn asked_host<'h>(head: &'h Head<'_>) -> Option<&'h str> {
     let authority = head.header("host")?;
     let host = authority.split_once(':').map_or(authority, |(host, _)| host);
-    let is_name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
-    ((1..=HOST_BYTES).contains(&host.len()) && host.bytes().all(is_name)).then_some(host)
+    is_host(host).then_some(host)
+}
+
+fn is_host(host: &str) -> bool {
+    let is_known = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+    (1..=HOST_BYTES).contains(&host.len()) && host.bytes().all(is_known)
 }
