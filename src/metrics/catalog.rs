@@ -88,6 +88,32 @@ catalog! {
         // --- stage: result
         OutcomesIn => "voxlane_items_total", r#"stage="result",item="outcome""#, "Items that entered a stage.";
         PacketsOut => "voxlane_packets_sent_total", "", "Reply packets handed to the socket.";
+        FalseStarts => "voxlane_false_starts_total", "", "Onsets that were no speech.";
+        Underruns => "voxlane_underruns_total", "", "Replies that ran dry while they were played.";
+        // --- drops, from where they happen; a packet is the device's, a reply packet ours
+        DroppedMalformedPacket => "voxlane_dropped_total", r#"item="packet",cause="malformed""#, "What was dropped, and why.";
+        DroppedEarlyPacket => "voxlane_dropped_total", r#"item="packet",cause="early""#, "What was dropped, and why.";
+        DroppedIdlePacket => "voxlane_dropped_total", r#"item="packet",cause="not_listening""#, "What was dropped, and why.";
+        DroppedFastPacket => "voxlane_dropped_total", r#"item="packet",cause="too_fast""#, "What was dropped, and why.";
+        DroppedMalformedMessage => "voxlane_dropped_total", r#"item="message",cause="malformed""#, "What was dropped, and why.";
+        DroppedIdleMessage => "voxlane_dropped_total", r#"item="message",cause="no_meaning""#, "What was dropped, and why.";
+        DroppedSecondHello => "voxlane_dropped_total", r#"item="message",cause="second_hello""#, "What was dropped, and why.";
+        DroppedBlock => "voxlane_dropped_total", r#"item="block",cause="queue_full""#, "What was dropped, and why.";
+        DroppedJobFull => "voxlane_dropped_total", r#"item="job",cause="pool_full""#, "What was dropped, and why.";
+        DroppedJobLate => "voxlane_dropped_total", r#"item="job",cause="deadline""#, "What was dropped, and why.";
+        DroppedLateOutcome => "voxlane_dropped_total", r#"item="outcome",cause="late""#, "What was dropped, and why.";
+        DroppedReplyText => "voxlane_dropped_total", r#"item="text",cause="reply_full""#, "What was dropped, and why.";
+        DroppedReplyFull => "voxlane_dropped_total", r#"item="reply_packet",cause="send_queue_full""#, "What was dropped, and why.";
+        DroppedReplyOver => "voxlane_dropped_total", r#"item="reply_packet",cause="reply_over""#, "What was dropped, and why.";
+        // --- pools: the label `pool` tells the kind of job
+        JobsOk => "voxlane_jobs_total", r#"result="ok""#, "Jobs that a pool has done, by result.", worker;
+        JobsMalformed => "voxlane_jobs_total", r#"result="malformed""#, "Jobs that a pool has done, by result.", worker;
+        JobsOverload => "voxlane_jobs_total", r#"result="overload""#, "Jobs that a pool has done, by result.", worker;
+        JobsTimeout => "voxlane_jobs_total", r#"result="timeout""#, "Jobs that a pool has done, by result.", worker;
+        JobsUnavailable => "voxlane_jobs_total", r#"result="unavailable""#, "Jobs that a pool has done, by result.", worker;
+        JobsRefused => "voxlane_jobs_total", r#"result="refused""#, "Jobs that a pool has done, by result.", worker;
+        JobsInternal => "voxlane_jobs_total", r#"result="internal""#, "Jobs that a pool has done, by result.", worker;
+        JobsCancelled => "voxlane_jobs_total", r#"result="cancelled""#, "Jobs that a pool has done, by result.", worker;
         // --- control plane
         ControlAnswered => "voxlane_control_requests_total", r#"result="answered""#, "Control-plane requests by what became of them.", process;
         ControlLost => "voxlane_control_requests_total", r#"result="lost""#, "Control-plane requests by what became of them.", process;
@@ -111,6 +137,15 @@ catalog! {
         Sessions => "voxlane_sessions", "", "Sessions between hello and close.";
         Listening => "voxlane_sessions_listening", "", "Sessions that hold a decoder.";
         Speaking => "voxlane_sessions_speaking", "", "Sessions whose reply is being played.";
+        // --- depths of what may fill up
+        AudioQueueBlocks => "voxlane_queue_depth", r#"queue="audio_blocks""#, "What waits in a queue.";
+        AudioQueueBytes => "voxlane_queue_depth", r#"queue="audio_bytes""#, "What waits in a queue.";
+        SendQueueBytes => "voxlane_queue_depth", r#"queue="send_bytes""#, "What waits in a queue.";
+        Mailbox => "voxlane_queue_depth", r#"queue="mailbox""#, "What waits in a queue.";
+        AsrWaiting => "voxlane_queue_depth", r#"queue="asr_jobs""#, "What waits in a queue.";
+        LlmWaiting => "voxlane_queue_depth", r#"queue="llm_jobs""#, "What waits in a queue.";
+        TtsWaiting => "voxlane_queue_depth", r#"queue="tts_jobs""#, "What waits in a queue.";
+        WorkersBusy => "voxlane_workers_busy", "", "Threads of a pool that have a job.", worker;
     }
 }
 
@@ -120,6 +155,18 @@ catalog! {
         LoopDuration => "voxlane_loop_duration_seconds", "", "One pass of a shard's loop, outside the reactor.";
         LoopLateness => "voxlane_loop_lateness_seconds", "", "How late a shard woke after the deadline it had asked for.";
         FrameLateness => "voxlane_frame_lateness_seconds", "", "How late a reply packet was written after its scheduled instant.";
+        // --- milestones of a turn, as the session marks them
+        EndOfUtterance => "voxlane_turn_seconds", r#"milestone="end_of_utterance""#, "From end of speech to a milestone of the turn.";
+        FinalTranscript => "voxlane_turn_seconds", r#"milestone="final_transcript""#, "From end of speech to a milestone of the turn.";
+        FirstToken => "voxlane_turn_seconds", r#"milestone="first_token""#, "From end of speech to a milestone of the turn.";
+        FirstSentence => "voxlane_turn_seconds", r#"milestone="first_sentence""#, "From end of speech to a milestone of the turn.";
+        FirstAudioReady => "voxlane_turn_seconds", r#"milestone="first_audio_ready""#, "From end of speech to a milestone of the turn.";
+        FirstAudio => "voxlane_turn_seconds", r#"milestone="first_audio""#, "From end of speech to a milestone of the turn.";
+        ReplyEnd => "voxlane_turn_seconds", r#"milestone="reply_end""#, "From end of speech to a milestone of the turn.";
+        // --- pools
+        JobWait => "voxlane_job_wait_seconds", "", "How long a job waited for its worker.", worker;
+        JobFirst => "voxlane_job_first_seconds", "", "From the start of a job to its first result: token, audio, transcript.", worker;
+        JobDuration => "voxlane_job_seconds", "", "From the start of a job to its end.", worker;
     }
 }
 

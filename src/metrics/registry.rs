@@ -18,7 +18,7 @@ use std::sync::atomic::{Ordering::Acquire, fence};
 pub enum Home {
     /// A shard: `shard="0"`.
     Shard(ShardId),
-    /// A thread of the pool of that name: `pool="asr"`.
+    /// A thread of the pool of that name: `pool="asr"`. Pools of jobs are named as `job::Stage::name` says.
     Worker(&'static str),
     /// Everything else: no label.
     Process,
@@ -93,7 +93,7 @@ impl Registry {
 
     /// Takes the reading that the sliding window is made of; to be called about once a second.
     pub fn sample(&self, now: Instant) {
-        let reading = Window::reading(|counter| self.total(counter));
+        let reading = Window::reading(|pool, counter| self.total_in(pool, counter));
         self.window.lock().push(now, reading);
     }
 
@@ -104,7 +104,14 @@ impl Registry {
 
     /// One counter over all panels.
     pub fn total(&self, counter: Counter) -> u64 {
-        self.panels.lock().iter().map(|(_, panel)| panel.counter(counter)).sum()
+        self.total_in(None, counter)
+    }
+
+    /// One counter over the panels of a pool, or over all.
+    fn total_in(&self, pool: Option<&str>, counter: Counter) -> u64 {
+        let is_meant = |home: &Home| pool.is_none_or(|pool| matches!(home, Home::Worker(name) if *name == pool));
+        let panels = self.panels.lock();
+        panels.iter().filter(|(home, _)| is_meant(home)).map(|(_, panel)| panel.counter(counter)).sum()
     }
 
     /// All panels, added up by home: shards first, then pools by name, then the rest.

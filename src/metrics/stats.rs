@@ -107,7 +107,9 @@ mod tests {
             shard.count(Counter::TurnsFailed);
             shard.record(Series::FrameLateness, Duration::from_micros(1_500));
         }
-        worker.add(Counter::BytesIn, 9);
+        worker.add(Counter::JobsOk, 3);
+        worker.add(Counter::JobsTimeout, 1);
+        worker.add(Counter::JobsCancelled, 9);
         registry.sample(Instant::from_ms(1_000));
         let stats = stats(&registry, &Usage::default(), UnixMs(12_500));
 
@@ -122,6 +124,8 @@ mod tests {
         assert_eq!((&lateness["count"], &lateness["recent"]["p99"]), (&json!(2), &json!(1.5)));
         let turns = &stats["window"]["turns"];
         assert_eq!(turns, &json!({ "n": 8, "success_rate": 0.75, "error_rate": 0.25 }));
+        assert_eq!(&stats["window"]["asr"], &json!({ "n": 4, "success_rate": 0.75, "error_rate": 0.25 }));
+        assert_eq!(&stats["window"]["llm"]["n"], 0);
     }
 
     #[test]

@@ -17,15 +17,31 @@ const STEP: Duration = Duration::from_millis(950);
 pub struct Outcome {
     /// What it is about: the key in `/stats.json`.
     pub name: &'static str,
+    /// Whose counters; `None`: everybody's.
+    pub pool: Option<&'static str>,
     /// Counted as success.
     pub good: &'static [Counter],
     /// Counted as error.
     pub bad: &'static [Counter],
 }
 
-/// All pairs. A turn that the user broke off, or in which nothing was said, is neither a success nor an error of ours.
-pub const OUTCOMES: [Outcome; 1] =
-    [Outcome { name: "turns", good: &[Counter::TurnsComplete], bad: &[Counter::TurnsFailed] }];
+/// All pairs. A turn that the user broke off, or in which nothing was said, is neither a success nor an error of ours; nor is
+/// a job that was cancelled.
+pub const OUTCOMES: [Outcome; 4] = [
+    Outcome { name: "turns", pool: None, good: &[Counter::TurnsComplete], bad: &[Counter::TurnsFailed] },
+    Outcome { name: "asr", pool: Some("asr"), good: &[Counter::JobsOk], bad: JOBS_BAD },
+    Outcome { name: "llm", pool: Some("llm"), good: &[Counter::JobsOk], bad: JOBS_BAD },
+    Outcome { name: "tts", pool: Some("tts"), good: &[Counter::JobsOk], bad: JOBS_BAD },
+];
+
+const JOBS_BAD: &[Counter] = &[
+    Counter::JobsMalformed,
+    Counter::JobsOverload,
+    Counter::JobsTimeout,
+    Counter::JobsUnavailable,
+    Counter::JobsRefused,
+    Counter::JobsInternal,
+];
 
 /// Good and bad so far, by outcome.
 type Reading = [(u64, u64); OUTCOMES.len()];
@@ -48,10 +64,10 @@ pub struct Rates {
 }
 
 impl Window {
-    /// Reads the counters of all outcomes through `total`.
-    pub fn reading(total: impl Fn(Counter) -> u64) -> Reading {
-        let sum = |counters: &[Counter]| counters.iter().map(|counter| total(*counter)).sum();
-        std::array::from_fn(|i| (sum(OUTCOMES[i].good), sum(OUTCOMES[i].bad)))
+    /// Reads the counters of all outcomes through `total`, which is given a pool and a counter.
+    pub fn reading(total: impl Fn(Option<&str>, Counter) -> u64) -> Reading {
+        let sum = |pool, counters: &[Counter]| counters.iter().map(|counter| total(pool, *counter)).sum();
+        OUTCOMES.each_ref().map(|outcome| (sum(outcome.pool, outcome.good), sum(outcome.pool, outcome.bad)))
     }
 
     /// Takes a reading in.
