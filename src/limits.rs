@@ -108,6 +108,15 @@ pub const LLM_TOTAL: Duration = Duration::from_secs(60);
 pub const TTS_FIRST_BYTE: Duration = Duration::from_secs(3);
 /// Text of one reply, bytes: about 15 minutes of speech is nobody's answer.
 pub const REPLY_BYTES: usize = 16 * 1024;
+/// Text of a reply that waits for synthesis, bytes; beyond, the model waits in its lane. Half a reply: a model that is done
+/// early frees its worker.
+pub const REPLY_WAITING_BYTES: usize = 8 * 1024;
+/// Sentences of a reply between splitting and playing; the rest waits as text.
+pub const REPLY_SENTENCES: usize = 8;
+/// Audio of one sentence that waits to be played, bytes: over a minute of Opus, 5 s of PCM; beyond, synthesis waits in its lane.
+pub const REPLY_AUDIO_BYTES: usize = 256 * 1024;
+/// An open utterance without any audio for this long is over; an ear that hears no packets for this long is given back.
+pub const STALL: Duration = Duration::from_secs(2);
 /// Text of one sentence given to synthesis, bytes.
 pub const SENTENCE_BYTES: usize = 900;
 /// Audio of one sentence; a synthesiser that goes on is cut off.

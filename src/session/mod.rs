@@ -5,13 +5,24 @@
 
 pub mod dialogue;
 pub mod effect;
+pub mod emotion;
 pub mod event;
+mod listening;
 pub mod machine;
+pub mod phase;
+pub mod reply;
 pub mod rules;
+pub mod sentence;
+mod speaking;
+pub mod spoken;
+mod thinking;
 pub mod timers;
+mod turn;
+pub mod words;
 
 pub use effect::{Effect, Effects};
 pub use event::Event;
 pub use machine::{Kit, Session};
+pub use phase::Phase;
 pub use rules::Rules;
 pub use timers::Timer;
