@@ -312,6 +312,3 @@ impl Session {
         self.hang_up(now, 1003, "audio not understood", kit);
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -198,8 +198,7 @@ impl Session {
 
     /// The reply has been played: `tts stop`, and what follows.
     fn finish(&mut self, now: Instant, kit: &mut Kit<'_>) {
-        let played =
-            self.voice_mut().and_then(|voice| voice.pacer.playout_end());
+        let played = self.voice_mut().and_then(|voice| voice.pacer.playout_end());
         if let Some(played) = played {
             self.mark(Milestone::ReplyEnd, played, kit);
         }
