@@ -161,6 +161,9 @@ fn json_is_taken_to_its_depth_and_size_and_no_further() {
     // Brackets inside strings are no depth.
     let text = format!(r#"{{"type":"text","text":"\"{}"}}"#, "[".repeat(40));
     assert_eq!(parse(&text), Ok(ClientMessage::Text(format!("\"{}", "[".repeat(40)))));
+    // A string that ends in a backslash does end.
+    let text = format!(r#"{{"x":"\\","type":"abort","y":{}{}}}"#, "[".repeat(JSON_DEPTH), "]".repeat(JSON_DEPTH));
+    assert_eq!(parse(&text), Err(MessageFault::NotJson));
     let filled = |len: usize| format!(r#"{{"type":"abort","x":"{}"}}"#, "y".repeat(len - 23));
     assert_eq!(filled(MESSAGE_BYTES).len(), MESSAGE_BYTES);
     assert_eq!(parse(&filled(MESSAGE_BYTES)), Ok(ClientMessage::Abort));

@@ -36,6 +36,8 @@ fn ids_cannot_be_shifted_across_the_separator() {
     let token = issue(&keys(), "a", "b|c", NOW);
     assert!(verify(&keys(), &token, "a|b", "c", NOW).is_err());
     assert!(verify(&keys(), &token, "a", "b|c", NOW).is_err());
+    let token = issue(&keys(), "a|b", "c", NOW);
+    assert!(verify(&keys(), &token, "a|b", "c", NOW).is_err());
 }
 
 #[test]

@@ -433,4 +433,8 @@ fn a_code_that_must_not_travel_is_left_out() {
     let mut out = Vec::new();
     emit_close(1005, "no status", &mut out);
     assert_eq!(out, [FIN | CLOSE, 0]);
+    // And a long reason is cut to what a control frame holds.
+    out.clear();
+    emit_close(code::NORMAL, &"x".repeat(200), &mut out);
+    assert_eq!((out[1] as usize, out.len()), (CONTROL_BYTES, 2 + CONTROL_BYTES));
 }
