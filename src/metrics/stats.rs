@@ -1,4 +1,5 @@
-//! Merged panels as JSON: `/stats.json`, for people and for the tools of this repository. Durations are in milliseconds.
+//! Merged panels as JSON: `/stats.json`, for people and for the tools of this repository. Durations are in milliseconds; counters
+//! and gauges that are 0, and series without a value, are left out; a rate of nothing is `null`.
 
 use super::catalog::{Counter, Gauge, Series};
 use super::histogram::Snapshot;
