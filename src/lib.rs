@@ -59,7 +59,7 @@
 //! | `workers` | values, job, lanes, audio, providers, resilience, metrics |
 //! | `shard` | values, net, wire, session, audio, lanes, job, metrics |
 //! | `admin` | values, wire, metrics |
-//! | `config` | values |
+//! | `config` | values, audio, session |
 //! | `cli` | config::mistake |
 //! | `server` | everything |
 //!

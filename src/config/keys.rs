@@ -2,28 +2,14 @@
 
 use super::reader::Reader;
 use super::values::*;
+use crate::audio::endpoint::EndpointRules;
+use crate::audio::phrase::Phrase;
+use crate::audio::vad::Engine;
+use crate::format::{Lang, ReplyFormat};
+use crate::session::Rules;
+use crate::time::Duration;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-
-const WAKE_WORDS: [&str; 14] = [
-    "你好小智",
-    "嘿你好呀",
-    "你好小志",
-    "小爱同学",
-    "你好小鑫",
-    "你好小新",
-    "小美同学",
-    "小龙小龙",
-    "喵喵同学",
-    "小滨小滨",
-    "小冰小冰",
-    "hi esp",
-    "hi lexin",
-    "hey voxlane",
-];
-const EXIT_WORDS: [&str; 9] = ["退出", "关闭", "再见", "拜拜", "exit", "quit", "goodbye", "good bye", "bye bye"];
-const PERSONA: &str = "You are a friendly voice assistant on a small device. Your words are spoken aloud: answer in one to three \
-short sentences, without lists, markup or emoji, in the language of the user.";
 
 impl Config {
     /// Reads every key there is.
@@ -35,9 +21,9 @@ impl Config {
                     as usize,
                 pin: r.flag("shards", "pin", true, "Pin each shard to a core."),
             },
-            session: Session::read(r),
+            session: read_session(r),
+            phrases: Phrases::read(r),
             vad: Vad::read(r),
-            audio: Audio::read(r),
             asr: Asr::read(r),
             llm: Llm::read(r),
             tts: Tts::read(r),
@@ -121,7 +107,7 @@ impl Config {
                 "name the program and its arguments, as in tts.command = [\"piper\", \"--output-raw\"]".to_owned();
             r.refuse("tts", "provider", "the provider command needs tts.command".to_owned(), Some(help));
         }
-        if self.vad.stay_threshold > self.vad.start_threshold {
+        if self.vad.rules.stay_threshold > self.vad.rules.start_threshold {
             let help = "what starts speech must be at least as sure as what sustains it".to_owned();
             r.refuse("vad", "stay_threshold", "it is above vad.start_threshold".to_owned(), Some(help));
         }
@@ -180,104 +166,134 @@ impl Listen {
     }
 }
 
-impl Session {
-    fn read(r: &mut Reader<'_>) -> Session {
-        Session {
-            idle_s: r.number("session", "idle_s", 120, 0..=86_400, "Seconds without speech before goodbye; 0 = never."),
-            greeting: r.flag("session", "greeting", true, "Answer the wake word with a short phrase."),
-            language: r
-                .choice(
-                    "session",
-                    "language",
-                    "en",
-                    &[("en", "en"), ("zh", "zh")],
-                    "Language of our own phrases while the device's is unknown.",
-                )
-                .to_owned(),
-            persona: r.text("session", "persona", PERSONA, "The system prompt; {language} and {date} are filled in."),
-            wake_words: r.list("session", "wake_words", &WAKE_WORDS, "Texts of listen/detect that are a wake word."),
-            exit_words: r.list("session", "exit_words", &EXIT_WORDS, "Whole utterances that end the conversation."),
-            turn_s: r.number("session", "turn_s", 12, 2..=60, "Budget from the end of speech to first audio, s."),
-            wake_reply_en: r.text("session", "wake_reply_en", "Hi, I'm listening.", "Answer to the wake word."),
-            wake_reply_zh: r.text("session", "wake_reply_zh", "我在，请说。", "The same in Chinese."),
-            farewell_en: r.text("session", "farewell_en", "Goodbye, talk to you soon.", "Said before we close."),
-            farewell_zh: r.text("session", "farewell_zh", "再见，下次再聊。", "The same in Chinese."),
-            apology_en: r.text(
-                "session",
-                "apology_en",
-                "Sorry, something went wrong. Please try again.",
-                "Said when a service failed.",
-            ),
-            apology_zh: r.text("session", "apology_zh", "抱歉，出了点问题，请再试一次。", "The same in Chinese."),
-            busy_en: r.text(
-                "session",
-                "busy_en",
-                "I'm very busy right now. Please try again soon.",
-                "Said when there is no room.",
-            ),
-            busy_zh: r.text("session", "busy_zh", "现在有点忙，请稍后再试。", "The same in Chinese."),
-        }
+/// Sections `session` and `audio`: the rules of conversations.
+fn read_session(r: &mut Reader<'_>) -> Rules {
+    let d = Rules::default();
+    let words = |list: &[String]| list.iter().map(String::as_str).collect::<Vec<_>>().join("\n");
+    let (wake, exit) = (words(&d.wake_words), words(&d.exit_words));
+    let mut rules = Rules {
+        idle: Duration::from_secs(r.number(
+            "session",
+            "idle_s",
+            d.idle.as_secs(),
+            0..=86_400,
+            "Seconds without speech before goodbye; 0 = never.",
+        )),
+        turn: Duration::from_secs(r.number(
+            "session",
+            "turn_s",
+            d.turn.as_secs(),
+            2..=60,
+            "Budget from the end of speech to first audio, s.",
+        )),
+        wake_reply: r.flag("session", "greeting", d.wake_reply, "Answer the wake word with a short phrase."),
+        wake_words: r.list(
+            "session",
+            "wake_words",
+            &wake.lines().collect::<Vec<_>>(),
+            "Texts of listen/detect that are a wake word.",
+        ),
+        exit_words: r.list(
+            "session",
+            "exit_words",
+            &exit.lines().collect::<Vec<_>>(),
+            "Whole utterances that end the conversation.",
+        ),
+        persona: r.text("session", "persona", &d.persona, "The system prompt; {language} is filled in."),
+        persona_zh: r.text("session", "persona_zh", &d.persona_zh, "The same for users who speak Chinese."),
+        dialogue_turns: r.number(
+            "session",
+            "dialogue_turns",
+            d.dialogue_turns as u64,
+            1..=200,
+            "Turns the language model is given.",
+        ) as usize,
+        dialogue_tokens: r.number(
+            "session",
+            "dialogue_tokens",
+            d.dialogue_tokens as u64,
+            100..=100_000,
+            "Tokens of them, estimated; whole turns are dropped.",
+        ) as usize,
+        ..d
+    };
+    rules.lead_ms = r.number(
+        "audio",
+        "lead_ms",
+        u64::from(rules.lead_ms),
+        0..=360,
+        "How far ahead of the playhead audio is sent, ms.",
+    ) as u32;
+    let rate = r.number("audio", "rate", u64::from(rules.reply.rate), 8_000..=48_000, "Sample rate of replies, Hz.");
+    let frame_ms = r.number(
+        "audio",
+        "frame_ms",
+        u64::from(rules.reply.frame_ms),
+        20..=60,
+        "Duration of a reply packet, ms: 20, 40 or 60.",
+    );
+    if ![8_000, 12_000, 16_000, 24_000, 48_000].contains(&rate) {
+        let help = "8000, 12000, 16000, 24000 or 48000".to_owned();
+        r.refuse("audio", "rate", format!("{rate} is no rate of Opus"), Some(help));
+    }
+    if ![20, 40, 60].contains(&frame_ms) {
+        r.refuse("audio", "frame_ms", format!("{frame_ms} ms is not possible"), Some("20, 40 or 60".to_owned()));
+    }
+    rules.reply = ReplyFormat { rate: rate as u32, frame_ms: frame_ms as u16, ..rules.reply };
+    rules
+}
+
+impl Phrases {
+    fn read(r: &mut Reader<'_>) -> Phrases {
+        let mut texts = Vec::new();
+        let mut phrase =
+            |phrase, lang, key, default, meaning| texts.push((phrase, lang, r.text("phrases", key, default, meaning)));
+        let (en, zh) = (Lang::EN, Lang::ZH);
+        phrase(Phrase::WakeReply, en, "wake_reply_en", "Hi, I'm listening.", "Answer to the wake word.");
+        phrase(Phrase::WakeReply, zh, "wake_reply_zh", "我在，请说。", "The same in Chinese.");
+        phrase(Phrase::Farewell, en, "farewell_en", "Goodbye, talk to you soon.", "Said before we close.");
+        phrase(Phrase::Farewell, zh, "farewell_zh", "再见，下次再聊。", "The same in Chinese.");
+        let sorry = "Sorry, something went wrong. Please try again.";
+        phrase(Phrase::Apology, en, "apology_en", sorry, "Said when a service failed.");
+        phrase(Phrase::Apology, zh, "apology_zh", "抱歉，出了点问题，请再试一次。", "The same in Chinese.");
+        let busy = "I'm very busy right now. Please try again soon.";
+        phrase(Phrase::Busy, en, "busy_en", busy, "Said when there is no room for a turn.");
+        phrase(Phrase::Busy, zh, "busy_zh", "现在有点忙，请稍后再试。", "The same in Chinese.");
+        Phrases { texts }
     }
 }
 
 impl Vad {
     fn read(r: &mut Reader<'_>) -> Vad {
-        Vad {
-            engine: r.choice(
-                "vad",
-                "engine",
-                "auto",
-                &[
-                    ("auto", VadEngine::Auto),
-                    ("webrtc", VadEngine::Webrtc),
-                    ("earshot", VadEngine::Earshot),
-                    ("level", VadEngine::Level),
-                ],
-                "auto: webrtc as the gate, earshot confirms; level: by loudness alone, for tests.",
-            ),
-            onset_ms: r.number("vad", "onset_ms", 96, 20..=1_000, "Voice in a row before it counts as speech, ms.")
-                as u32,
-            silence_ms: r.number("vad", "silence_ms", 500, 100..=5_000, "Silence that ends an utterance, ms.") as u32,
-            preroll_ms: r.number("vad", "preroll_ms", 400, 0..=2_000, "Audio kept from before speech began, ms.")
-                as u32,
-            voiced_min_ms: r.number("vad", "voiced_min_ms", 150, 20..=2_000, "Least voice in an utterance, ms.") as u32,
-            start_threshold: r.decimal(
-                "vad",
-                "start_threshold",
-                0.5,
-                0.05..=0.99,
-                "Voice probability that starts speech.",
-            ) as f32,
-            stay_threshold: r.decimal("vad", "stay_threshold", 0.35, 0.01..=0.99, "Voice probability that sustains it.")
-                as f32,
-        }
-    }
-}
-
-impl Audio {
-    fn read(r: &mut Reader<'_>) -> Audio {
-        let rates = [("24000", 24_000), ("16000", 16_000), ("8000", 8_000), ("12000", 12_000), ("48000", 48_000)];
-        let frames = [("60", 60), ("20", 20), ("40", 40)];
-        let rate = r.number("audio", "rate", 24_000, 8_000..=48_000, "Sample rate of replies, Hz.");
-        let frame_ms = r.number("audio", "frame_ms", 60, 20..=60, "Duration of a reply packet, ms: 20, 40 or 60.");
-        if !rates.iter().any(|&(_, known)| known == rate) {
-            r.refuse(
-                "audio",
-                "rate",
-                format!("{rate} is no rate of Opus"),
-                Some("8000, 12000, 16000, 24000 or 48000".into()),
-            );
-        }
-        if !frames.iter().any(|&(_, known)| known == frame_ms) {
-            r.refuse("audio", "frame_ms", format!("{frame_ms} ms is not possible"), Some("20, 40 or 60".to_owned()));
-        }
-        Audio {
-            rate: rate as u32,
-            frame_ms: frame_ms as u16,
-            lead_ms: r.number("audio", "lead_ms", 180, 0..=360, "How far ahead of the playhead audio is sent, ms.")
-                as u32,
-            utterance_s: r.number("audio", "utterance_s", 30, 1..=30, "Longest utterance, s."),
-        }
+        let engines = [
+            ("auto", Engine::Auto),
+            ("webrtc", Engine::Webrtc),
+            ("earshot", Engine::Earshot),
+            ("level", Engine::Level),
+        ];
+        let meaning = "auto: webrtc as the gate, earshot confirms; level: by loudness alone, for tests.";
+        let engine = r.choice("vad", "engine", "auto", &engines, meaning);
+        let d = EndpointRules::default();
+        let mut ms =
+            |key, default: u32, range, meaning| r.number("vad", key, u64::from(default), range, meaning) as u32;
+        let rules = EndpointRules {
+            onset_ms: ms("onset_ms", d.onset_ms, 20..=1_000, "Voice in a row before it counts as speech, ms."),
+            silence_ms: ms("silence_ms", d.silence_ms, 100..=5_000, "Silence that ends an utterance, ms."),
+            preroll_ms: ms("preroll_ms", d.preroll_ms, 0..=2_000, "Audio kept from before speech began, ms."),
+            voiced_min_ms: ms("voiced_min_ms", d.voiced_min_ms, 20..=2_000, "Least voice in an utterance, ms."),
+            longest_ms: ms("longest_ms", d.longest_ms, 1_000..=30_000, "Longest utterance, ms."),
+            ..d
+        };
+        let mut probability = |key, default: f32, meaning| {
+            let shown = (f64::from(default) * 100.0).round() / 100.0;
+            r.decimal("vad", key, shown, 0.01..=0.99, meaning) as f32
+        };
+        let rules = EndpointRules {
+            start_threshold: probability("start_threshold", d.start_threshold, "Voice probability that starts speech."),
+            stay_threshold: probability("stay_threshold", d.stay_threshold, "Voice probability that sustains it."),
+            ..rules
+        };
+        Vad { engine, rules }
     }
 }
 

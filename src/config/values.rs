@@ -1,5 +1,10 @@
 //! The values of a configuration, section by section.
 
+use crate::audio::endpoint::EndpointRules;
+use crate::audio::phrase::Phrase;
+use crate::audio::vad::Engine;
+use crate::format::Lang;
+use crate::session::Rules;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -9,9 +14,9 @@ use std::path::PathBuf;
 pub struct Config {
     pub listen: Listen,
     pub shards: Shards,
-    pub session: Session,
+    pub session: Rules,
+    pub phrases: Phrases,
     pub vad: Vad,
-    pub audio: Audio,
     pub asr: Asr,
     pub llm: Llm,
     pub tts: Tts,
@@ -43,58 +48,26 @@ pub struct Shards {
     pub pin: bool,
 }
 
-/// The conversation.
-#[derive(Clone, Debug)]
-#[allow(missing_docs)]
-pub struct Session {
-    pub idle_s: u64,
-    pub greeting: bool,
-    pub language: String,
-    pub persona: String,
-    pub wake_words: Vec<String>,
-    pub exit_words: Vec<String>,
-    pub turn_s: u64,
-    pub wake_reply_en: String,
-    pub wake_reply_zh: String,
-    pub farewell_en: String,
-    pub farewell_zh: String,
-    pub apology_en: String,
-    pub apology_zh: String,
-    pub busy_en: String,
-    pub busy_zh: String,
+/// Our own sentences, in English and in Chinese.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Phrases {
+    pub(super) texts: Vec<(Phrase, Lang, String)>,
+}
+
+impl Phrases {
+    /// The words.
+    pub fn text(&self, phrase: Phrase, lang: Lang) -> &str {
+        let found = self.texts.iter().find(|(p, l, _)| *p == phrase && *l == lang.phrase_language());
+        found.map_or("", |(_, _, text)| text)
+    }
 }
 
 /// Voice detection and endpointing.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]
 pub struct Vad {
-    pub engine: VadEngine,
-    pub onset_ms: u32,
-    pub silence_ms: u32,
-    pub preroll_ms: u32,
-    pub voiced_min_ms: u32,
-    pub start_threshold: f32,
-    pub stay_threshold: f32,
-}
-
-/// The voice detectors of `[vad] engine`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum VadEngine {
-    Auto,
-    Webrtc,
-    Earshot,
-    Level,
-}
-
-/// What the reply sounds like on the wire.
-#[derive(Clone, Debug)]
-#[allow(missing_docs)]
-pub struct Audio {
-    pub rate: u32,
-    pub frame_ms: u16,
-    pub lead_ms: u32,
-    pub utterance_s: u64,
+    pub engine: Engine,
+    pub rules: EndpointRules,
 }
 
 /// Providers of one stage that are reached by an address.
