@@ -85,6 +85,25 @@ pub const WAITING_JOBS: usize = 256;
 pub const POOL_THREADS: usize = 1_024;
 /// Stack of a pool thread (decision 7).
 pub const POOL_STACK_BYTES: usize = 128 * 1024;
+/// Blocks in the ring to a recogniser that holds one utterance at a time: 3.8 s; the rest waits in the session's queue.
+pub const PCM_RING_SINGLE: usize = 64;
+/// Utterances one local recogniser gathers at a time: at 28 talking devices per core (`speech-model.md`) with room for bursts.
+pub const GATHERED_UTTERANCES: u32 = 64;
+/// Waiting this long lifts a job one class: well under a turn's budget, so that nothing starves unheard.
+pub const AGEING: Duration = Duration::from_secs(1);
+/// Answers taken from one lane before the next lane has its turn: a second of one reply.
+pub const LANE_BUDGET: usize = 16;
+/// A worker that waits for room in its ring is woken by the shard; it looks up this often besides, for a cancel whose shard
+/// has nothing to drain.
+pub const PUBLISH_RECHECK: Duration = Duration::from_millis(50);
+/// A worker that dies again within this time of another's death is replaced only after it.
+pub const RESPAWN_PAUSE: Duration = Duration::from_millis(100);
+/// After a thread could not be started (the system's limit), growth pauses this long.
+pub const SPAWN_RETRY: Duration = Duration::from_secs(1);
+/// A worker above the pool's minimum that had no job for this long ends.
+pub const WORKER_IDLE: Duration = Duration::from_secs(60);
+/// At the end of the process: how long running jobs may take before their threads are left behind.
+pub const WORKERS_END: Duration = Duration::from_secs(2);
 /// Attempts of one job, the first included: places for cancel hooks.
 pub const CALL_ATTEMPTS: usize = 4;
 /// Bytes of one transcript.

@@ -7,14 +7,26 @@
 //! ```
 //!
 //! A [`Pool`] is a shard's end of all lanes to the workers of one stage: it keeps jobs that wait for a worker (bounded, by
-//! class and deadline), gives each to the least occupied lane, and asks the foreman for another worker while the pool may
-//! grow. A [`Desk`] is a worker's end of its lanes to all shards. Doorbells are rung once per loop pass and only for who
-//! sleeps. Shards and workers never mention each other: they meet here and in `job`.
+//! class, fairness and deadline), gives each to the least occupied worker, and rings the [`Foreman`] for another one while the
+//! pool may grow. A [`Desk`] is a worker's end of its lanes to all shards. Doorbells are rung once per loop pass and only for
+//! who sleeps. Shards and workers never mention each other: they meet here and in `job`.
+//!
+//! What is promised: a job given to a worker ends with exactly one final outcome, also when its worker dies; an answer goes to
+//! the shard of its ticket and to no other; no wake-up is lost (each pairing argues for itself where it stands).
 
 pub mod bell;
 pub mod desk;
+pub mod foreman;
+mod lane;
+mod plant;
 pub mod pool;
+pub mod waiting;
 
 pub use bell::Doorbell;
-pub use desk::Desk;
-pub use pool::Pool;
+pub use desk::{Desk, Gone};
+pub use foreman::{Foreman, PoolHandle, PoolState, Spawn, build};
+pub use plant::{Flow, PoolSpec};
+pub use pool::{Class, Pool, Taken};
+
+#[cfg(test)]
+mod tests;
