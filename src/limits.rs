@@ -166,3 +166,34 @@ pub const ADMIN_THREADS: usize = 4;
 pub const ADMIN_LINGER: Duration = Duration::from_secs(1);
 /// See [`ADMIN_LINGER`].
 pub const ADMIN_LINGER_BYTES: usize = 64 * 1024;
+
+// --- Services -----------------------------------------------------------------------------------------------------------
+
+/// From the first SYN to an open connection of a service (fault matrix row 12).
+pub const SERVICE_CONNECT: Duration = Duration::from_secs(1);
+/// The same with name lookup and TLS: two more round trips, and a slow resolver.
+pub const SERVICE_SETUP: Duration = Duration::from_millis(2_500);
+/// A name is looked up again after this long; an old answer is better than none while the resolver is down.
+pub const SERVICE_NAME: Duration = Duration::from_secs(60);
+/// Idle connections kept to all services; one for each busy worker of a large pool would be too many.
+pub const SERVICE_IDLE: usize = 128;
+/// Idle connections kept to one service: 50 workers in bursts then open 50 connections and not hundreds.
+pub const SERVICE_IDLE_PER_HOST: usize = 64;
+/// An idle connection older than this is not trusted: common servers close theirs between 5 and 75 s.
+pub const SERVICE_IDLE_AGE: Duration = Duration::from_secs(30);
+/// Read and write buffer of a connection to a service. A response head must fit.
+pub const SERVICE_BUFFER_BYTES: usize = 16 * 1024;
+/// A whole JSON answer of a service: a transcript with its segments is a few KiB. Beyond: Malformed.
+pub const SERVICE_JSON_BYTES: usize = 2 * 1024 * 1024;
+/// What is read of a refusal to learn its reason; more is left, and with it the connection.
+pub const SERVICE_REFUSAL_BYTES: usize = 8 * 1024;
+/// How long a refusal's reason, or the formal end of a finished stream, is waited for.
+pub const SERVICE_TAIL: Duration = Duration::from_millis(200);
+/// One line, and the data of one event, in a stream of server-sent events; a token's event has about 300 bytes.
+pub const SSE_EVENT_BYTES: usize = 64 * 1024;
+/// Between two pieces of a sentence's audio.
+pub const TTS_NEXT_BYTE: Duration = Duration::from_secs(3);
+/// Encoded audio of one sentence: [`SENTENCE_AUDIO`] as 48 kHz stereo PCM16 is 11.5 MB.
+pub const SENTENCE_SOUND_BYTES: usize = 12 * 1024 * 1024;
+/// Longest time `voxlane check` gives one service.
+pub const SERVICE_PROBE: Duration = Duration::from_secs(5);

@@ -4,8 +4,10 @@
 //! cancel. Neighbours: `workers` owns providers and calls them. Never here: a session, a shard, a lane.
 
 pub mod builtin;
+pub mod http;
 pub mod patience;
 pub mod scripted;
+pub mod sse;
 
 use crate::format::Lang;
 use crate::job::{Cancel, Converse, Recognise, ReplyEnd, Speak, Transcript};
