@@ -57,7 +57,7 @@
 //! | `net` | values, metrics |
 //! | `providers` | values, job, audio, resilience::fault |
 //! | `workers` | values, job, lanes, audio, providers, resilience, metrics |
-//! | `shard` | values, net, wire, session, audio, lanes, job, metrics |
+//! | `shard` | values, net, wire, session, audio, lanes, job, resilience::fault, metrics |
 //! | `admin` | values, wire, metrics |
 //! | `config` | values, audio, session |
 //! | `cli` | config::mistake |

@@ -55,6 +55,40 @@ pub const TOKEN_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
 pub const TOKEN_GRACE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long we wait for a closing peer to take our close frame before the socket is dropped.
 pub const CLOSE_LINGER: Duration = Duration::from_millis(500);
+/// Pings a peer may send in a second (fault matrix row 30). Beyond: 1008.
+pub const PINGS_PER_SECOND: u8 = 10;
+/// Audio a device may send in one burst, ms: a wake word's two seconds and what a stalled radio held back; more is dropped.
+pub const UPLINK_BURST_MS: u32 = 5_000;
+/// How many times real time a device may send in the long run (fault matrix row 32).
+pub const UPLINK_SPEED: u32 = 3;
+
+// --- Shard --------------------------------------------------------------------------------------------------------------
+
+/// The read buffer of a shard, bytes: the largest message, so that it is seldom cut.
+pub const READ_BYTES: usize = 64 * 1024;
+/// Messages and packets of all connections of a shard that were read and are not handled yet: two wake words' bursts of a
+/// hundred devices. Beyond, sockets are left unread, and TCP slows the devices down.
+pub const BACKLOG_ITEMS: usize = 8_192;
+/// Bytes of those packets.
+pub const BACKLOG_BYTES: usize = 2 * 1024 * 1024;
+/// How long one pass works on read packets before it looks at the rest of the world again.
+pub const PASS_SLICE: Duration = Duration::from_millis(4);
+/// Connections a shard accepts in one pass: 64 at about 10 µs each stay below a millisecond.
+pub const ACCEPTS_PER_PASS: usize = 64;
+/// Connections a shard reads from in one pass.
+pub const READS_PER_PASS: usize = 256;
+/// Answers of workers a shard takes in one pass and stage.
+pub const ANSWERS_PER_PASS: usize = 256;
+/// Jobs a shard hands to its pools in one pass.
+pub const JOBS_PER_PASS: usize = 1_024;
+/// How long audio that found its lane full waits before it is offered again; half a ring is 7 s of speech.
+pub const POUR_AGAIN: Duration = Duration::from_millis(20);
+/// Letters in a shard's mailbox: one for each connection that another shard upgrades or hands over within a pass. Beyond, a
+/// connection stays where it is; a replaced device's old one is then found dead by its silence.
+pub const MAILBOX: usize = 4_096;
+/// How many more connections than the emptiest shard one may have before it hands new ones over: below this the difference
+/// costs less than the hand-over.
+pub const IMBALANCE: usize = 16;
 
 // --- Audio in -----------------------------------------------------------------------------------------------------------
 

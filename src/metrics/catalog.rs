@@ -96,6 +96,7 @@ catalog! {
         DroppedIdlePacket => "voxlane_dropped_total", r#"item="packet",cause="not_listening""#, "What was dropped, and why.";
         DroppedFastPacket => "voxlane_dropped_total", r#"item="packet",cause="too_fast""#, "What was dropped, and why.";
         DroppedMalformedMessage => "voxlane_dropped_total", r#"item="message",cause="malformed""#, "What was dropped, and why.";
+        DroppedUnknownMessage => "voxlane_dropped_total", r#"item="message",cause="unknown_type""#, "What was dropped, and why.";
         DroppedIdleMessage => "voxlane_dropped_total", r#"item="message",cause="no_meaning""#, "What was dropped, and why.";
         DroppedSecondHello => "voxlane_dropped_total", r#"item="message",cause="second_hello""#, "What was dropped, and why.";
         DroppedBlock => "voxlane_dropped_total", r#"item="block",cause="queue_full""#, "What was dropped, and why.";
@@ -126,7 +127,22 @@ catalog! {
         TurnsAborted => "voxlane_turns_total", r#"event="aborted""#, "Turns by what became of them.";
         TurnsFailed => "voxlane_turns_total", r#"event="failed""#, "Turns by what became of them.";
         TurnsEmpty => "voxlane_turns_total", r#"event="empty""#, "Turns by what became of them.";
+        TurnsClosed => "voxlane_turns_total", r#"event="closed""#, "Turns by what became of them.";
         BargeIns => "voxlane_barge_ins_total", "", "Replies cut short by the user's voice.";
+        // --- why connections ended
+        EndedByPeer => "voxlane_ended_total", r#"cause="peer""#, "Connections that ended, by cause.";
+        EndedBySession => "voxlane_ended_total", r#"cause="session""#, "Connections that ended, by cause.";
+        EndedByProtocol => "voxlane_ended_total", r#"cause="protocol""#, "Connections that ended, by cause.";
+        EndedByPings => "voxlane_ended_total", r#"cause="ping_flood""#, "Connections that ended, by cause.";
+        EndedBySilence => "voxlane_ended_total", r#"cause="silent_peer""#, "Connections that ended, by cause.";
+        EndedUnwritable => "voxlane_ended_total", r#"cause="unwritable""#, "Connections that ended, by cause.";
+        EndedByHandshake => "voxlane_ended_total", r#"cause="slow_handshake""#, "Connections that ended, by cause.";
+        EndedByDrain => "voxlane_ended_total", r#"cause="drain""#, "Connections that ended, by cause.";
+        // --- the shard itself
+        DescriptorsOut => "voxlane_accept_pauses_total", "", "Times that accepting rested because the process had no file descriptor left.";
+        HandedOver => "voxlane_handed_over_total", "", "Connections given to an emptier shard.";
+        LettersLost => "voxlane_letters_lost_total", "", "Letters between shards that found the mailbox full.";
+        TokensInGrace => "voxlane_tokens_in_grace_total", "", "Devices let in by a token past its lifetime.";
     }
 }
 
@@ -142,6 +158,7 @@ catalog! {
         AudioQueueBytes => "voxlane_queue_depth", r#"queue="audio_bytes""#, "What waits in a queue.";
         SendQueueBytes => "voxlane_queue_depth", r#"queue="send_bytes""#, "What waits in a queue.";
         Mailbox => "voxlane_queue_depth", r#"queue="mailbox""#, "What waits in a queue.";
+        Backlog => "voxlane_queue_depth", r#"queue="backlog""#, "What waits in a queue.";
         AsrWaiting => "voxlane_queue_depth", r#"queue="asr_jobs""#, "What waits in a queue.";
         LlmWaiting => "voxlane_queue_depth", r#"queue="llm_jobs""#, "What waits in a queue.";
         TtsWaiting => "voxlane_queue_depth", r#"queue="tts_jobs""#, "What waits in a queue.";

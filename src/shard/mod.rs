@@ -1,1 +1,407 @@
-//! The pinned loop.
+//! The pinned loop: one thread per core, and all it owns. Shares nothing with other shards but letters and a few counters.
+//!
+//! ```text
+//!   wait -> send due frames -> accept -> read -> answers of workers, letters -> timers -> write -> ring doorbells -> wait
+//! ```
+//!
+//! The order is the policy: what has a deadline goes before what is new, and between two packets of somebody's audio the frame
+//! timer is looked at again. Neighbours: `net` gives streams, `wire` their meaning, `session` the decisions, `lanes` the way to
+//! workers. Never here: a wait outside [`reactor`], a lock, a name lookup, a file.
+//!
+//! [`Shard::pass`] is given the time and who is ready, so tests drive it without sockets; [`site`] puts shards on threads.
+
+pub mod backlog;
+pub mod bucket;
+pub mod clockwork;
+pub mod connection;
+mod door;
+mod floor;
+mod keep;
+pub mod languages;
+pub mod mailbox;
+mod perform;
+pub mod pin;
+pub mod reactor;
+mod receive;
+pub mod rules;
+pub mod site;
+pub mod slots;
+pub mod timers;
+
+pub use floor::Common;
+pub use languages::DeviceLanguages;
+pub use rules::{Access, Rules};
+pub use site::{Crew, Handle, Site, lay};
+
+use crate::audio::ear::EarPool;
+use crate::ids::ShardId;
+use crate::job::{Job, Stage, Work};
+use crate::lanes::Pool;
+use crate::lanes::pool::{Class, Taken};
+use crate::limits;
+use crate::metrics::{Counter, Gauge, Panel, Series};
+use crate::net::listener::{Accepted, Listener};
+use crate::net::tls::TlsStream;
+use crate::net::{Stream, outbox::Shelf};
+use crate::resilience::fault::Cause;
+use crate::session::Effects;
+use crate::time::{Duration, Instant};
+use backlog::Backlog;
+use clockwork::{Dice, Watch};
+use floor::{Errands, Floor};
+use mailbox::{Letter, Mail};
+use mio::Registry;
+use mio::net::TcpStream;
+use reactor::{News, Ready};
+use slots::{Key, Slots};
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use timers::Timers;
+
+/// Ears kept for the next session that listens: about as many as listen at once on a busy shard.
+const SPARE_EARS: usize = 64;
+
+/// One shard.
+pub struct Shard {
+    floor: Floor,
+    pools: Vec<Pool>,
+    listener: Option<Listener>,
+    registry: Option<Registry>,
+    buffer: Box<[u8]>,
+    packet: Vec<u8>,
+    expired: Vec<Job>,
+    /// The last pass left something that the reactor will not tell of.
+    is_unfinished: bool,
+    /// The listener may have more.
+    arrivals: bool,
+    drain: Option<Drain>,
+}
+
+/// A shard that is to end.
+struct Drain {
+    until: Instant,
+    is_closing: bool,
+}
+
+/// What a shard is made of.
+pub struct Parts {
+    /// Which.
+    pub id: ShardId,
+    /// What all shards share.
+    pub common: Common,
+    /// Ends of the lanes, at most one for each stage; jobs for a stage without one are refused.
+    pub pools: Vec<Pool>,
+    /// Its measurements.
+    pub panel: Arc<Panel>,
+    /// Its mailbox.
+    pub mail: Mail,
+    /// What time it is.
+    pub watch: Watch,
+    /// Where ids come from.
+    pub dice: Dice,
+    /// Most connections.
+    pub connections: usize,
+    /// Port of the listener.
+    pub port: u16,
+}
+
+impl Shard {
+    /// A shard without a listener. Called on the thread that it will live on: its voice detectors do not travel.
+    pub fn new(parts: Parts) -> Shard {
+        let Parts { id, common, pools, panel, mail, watch, dice, connections, port } = parts;
+        let ears = EarPool::new(common.rules.engine, common.rules.endpoint, SPARE_EARS);
+        let floor = Floor {
+            id,
+            common,
+            watch,
+            dice,
+            panel,
+            slots: Slots::new(connections),
+            timers: Timers::default(),
+            backlog: Backlog::default(),
+            errands: Errands::default(),
+            mail,
+            ears,
+            effects: Effects::default(),
+            shelf: Shelf::default(),
+            port,
+            devices: HashMap::new(),
+            dirty: Vec::new(),
+            unread: VecDeque::new(),
+            json: Vec::new(),
+            pass: 0,
+            send_bytes: 0,
+            draining: false,
+        };
+        Shard {
+            floor,
+            pools,
+            listener: None,
+            registry: None,
+            buffer: vec![0; limits::READ_BYTES].into(),
+            packet: Vec::new(),
+            expired: Vec::new(),
+            is_unfinished: false,
+            arrivals: false,
+            drain: None,
+        }
+    }
+
+    /// Opens the door: connections of `listener` from now on, their streams registered with the reactor.
+    pub fn open(&mut self, listener: Listener, registry: Registry) {
+        self.listener = Some(listener);
+        self.registry = Some(registry);
+        self.arrivals = true;
+    }
+
+    /// One pass of the loop.
+    pub fn pass(&mut self, now: Instant, news: &News) {
+        self.floor.pass = self.floor.pass.wrapping_add(1);
+        self.is_unfinished = false;
+        self.floor.send_due(now);
+        self.accept(now, news.arrivals);
+        self.read_ready(now, &news.ready);
+        self.drain_mailbox(now);
+        self.floor.fire_timers(now);
+        self.run_errands(now);
+        self.flush_writes(now);
+        self.ring_doorbells();
+        self.measure(now, news);
+    }
+
+    /// When the next pass must be, if nothing happens before; the time of this one if it left something.
+    pub fn next_deadline(&self, now: Instant) -> Instant {
+        if self.is_unfinished {
+            return now;
+        }
+        let pours = if self.floor.errands.pours.is_empty() { Instant::NEVER } else { now + limits::POUR_AGAIN };
+        let accept = self.listener.as_ref().and_then(Listener::resumes_at).unwrap_or(Instant::NEVER);
+        let drained = self.drain.as_ref().map_or(Instant::NEVER, |drain| drain.until);
+        self.floor.timers.next_deadline().min(pours).min(accept).min(drained)
+    }
+
+    /// Takes in a connection that came by another way than the listener.
+    pub fn admit(&mut self, now: Instant, stream: Stream, from: Option<SocketAddr>) -> Option<Key> {
+        let stream = match (stream, &self.floor.common.rules.tls) {
+            (Stream::Plain(socket), Some(tls)) => Stream::Tls(Box::new(TlsStream::new(socket, Arc::clone(tls)).ok()?)),
+            (stream, _) => stream,
+        };
+        let key = self.floor.admit(now, stream, from)?;
+        if let (Some(registry), Some(connection)) = (&self.registry, self.floor.slots.get_mut(key))
+            && connection.stream.register(registry, mio::Token(key.token())).is_err()
+        {
+            self.floor.drop_connection(key, now, Counter::Refused);
+            return None;
+        }
+        Some(key)
+    }
+
+    /// Stops accepting; sessions end by themselves, at the latest after `limit`.
+    pub fn drain(&mut self, now: Instant, limit: Duration) {
+        if self.drain.is_none() {
+            self.listener = None;
+            self.drain = Some(Drain { until: now + limit, is_closing: false });
+            self.floor.drain(now);
+        }
+    }
+
+    /// Whether a draining shard has nothing left to do. When its time is over it closes what is left, and then waits only
+    /// for the last bytes.
+    pub fn is_drained(&mut self, now: Instant) -> bool {
+        let Some(drain) = &mut self.drain else { return false };
+        let is_over = now >= drain.until;
+        if self.floor.slots.is_empty() || (is_over && drain.is_closing) {
+            return true;
+        }
+        if is_over {
+            *drain = Drain { until: now + limits::CLOSE_LINGER, is_closing: true };
+            self.floor.close_all(now);
+            self.is_unfinished = true;
+        }
+        false
+    }
+
+    /// How many connections there are.
+    pub fn connections(&self) -> usize {
+        self.floor.slots.len()
+    }
+
+    fn accept(&mut self, now: Instant, arrivals: bool) {
+        self.arrivals |= arrivals || self.listener.as_ref().is_some_and(|listener| listener.resumes_at().is_some());
+        if !self.arrivals {
+            return;
+        }
+        for _ in 0..limits::ACCEPTS_PER_PASS {
+            let Some(listener) = &mut self.listener else { return };
+            match listener.accept(now) {
+                Accepted::Stream(socket, from) => self.welcome(now, socket, from),
+                Accepted::Broken => {}
+                Accepted::Nobody => return self.arrivals = false,
+                Accepted::NoDescriptor => {
+                    self.floor.panel.count(Counter::DescriptorsOut);
+                    return tracing::warn!("no file descriptor left: accepting rests");
+                }
+            }
+        }
+        self.is_unfinished = true;
+    }
+
+    /// Keeps a fresh connection, or hands it to a much emptier shard.
+    fn welcome(&mut self, now: Instant, socket: TcpStream, from: SocketAddr) {
+        let _ = Stream::prepare(&socket);
+        match self.floor.mail.hand_over(self.floor.slots.len(), socket, from) {
+            None => self.floor.panel.count(Counter::HandedOver),
+            Some(socket) => {
+                self.admit(now, Stream::Plain(socket), Some(from));
+            }
+        }
+    }
+
+    /// First everybody is read, which is cheap; then packets are worked on, which is not.
+    fn read_ready(&mut self, now: Instant, ready: &[Ready]) {
+        for ready in ready {
+            self.floor.handle_ready(ready, now);
+        }
+        for _ in 0..self.floor.unread.len().min(limits::READS_PER_PASS) {
+            if self.floor.backlog.is_full() {
+                break;
+            }
+            let Some(key) = self.floor.unread.pop_front() else { break };
+            if let Some(connection) = self.floor.slots.get_mut(key) {
+                connection.is_unread = false;
+                self.floor.read(key, now, &mut self.buffer);
+            }
+        }
+        self.work_off(now);
+        self.is_unfinished |= !self.floor.unread.is_empty() || !self.floor.backlog.is_empty();
+    }
+
+    /// Works on the backlog for a slice of time, frames first.
+    fn work_off(&mut self, began: Instant) {
+        let mut now = began;
+        while now.since(began) < limits::PASS_SLICE {
+            if self.floor.timers.frames.next() <= now {
+                self.floor.send_due(now);
+            }
+            if !self.floor.work_off_one(now, &mut self.packet) {
+                return;
+            }
+            now = self.floor.watch.now(now);
+        }
+    }
+
+    /// Letters of other shards, and answers of workers.
+    fn drain_mailbox(&mut self, now: Instant) {
+        while let Some(letter) = self.floor.mail.receive() {
+            match letter {
+                Letter::Adopt(socket, from) => {
+                    self.admit(now, Stream::Plain(socket), Some(from));
+                }
+                Letter::Newer { device, order } => self.floor.handle_newer(now, device, order),
+            }
+        }
+        let (floor, expired) = (&mut self.floor, &mut self.expired);
+        for pool in &mut self.pools {
+            let take = &mut |answer| match floor.take_answer(now, answer) {
+                Ok(()) => Taken::Yes,
+                Err(answer) => Taken::No(*answer),
+            };
+            let left = pool.drain(now, limits::ANSWERS_PER_PASS, take, &mut |job| expired.push(job));
+            self.is_unfinished |= left;
+        }
+        while let Some(job) = self.expired.pop() {
+            self.floor.refuse(now, &job, Cause::Timeout);
+        }
+    }
+
+    /// Jobs go to their pools, audio into its lanes, and what waited for turns that are over is forgotten.
+    fn run_errands(&mut self, now: Instant) {
+        while let Some(ticket) = self.floor.errands.ended.pop() {
+            self.pools.iter_mut().for_each(|pool| pool.withdraw(ticket));
+        }
+        // A refused job makes its session think of something else, which may be another job.
+        for _ in 0..limits::JOBS_PER_PASS {
+            let Some((_, job)) = self.floor.errands.jobs.pop_front() else { break };
+            self.floor.panel.count(Counter::JobsSubmitted);
+            let class = class(&job);
+            let refused = match pool_of(&mut self.pools, job.stage()) {
+                Some(pool) => pool.submit(now, class, job).err(),
+                None => Some(Box::new(job)),
+            };
+            if let Some(job) = refused {
+                self.floor.refuse(now, &job, Cause::Overload);
+            }
+        }
+        self.is_unfinished |= !self.floor.errands.jobs.is_empty();
+        let Some(pool) = pool_of(&mut self.pools, Stage::Asr) else { return self.floor.errands.pours.clear() };
+        let floor = &mut self.floor;
+        floor.errands.pours.retain(|key| {
+            let Some(connection) = floor.slots.get_mut(*key) else { return false };
+            let Some(session) = connection.session.as_deref_mut() else { return false };
+            let is_done = session.pour(&mut |block| {
+                let is_taken = pool.feed(block);
+                floor.panel.add(Counter::BlocksQueued, u64::from(is_taken));
+                is_taken
+            });
+            connection.is_pouring = !is_done;
+            !is_done
+        });
+    }
+
+    /// One write for each connection that has something to say; who was written to in this pass waits for the next.
+    fn flush_writes(&mut self, now: Instant) {
+        let mut dirty = std::mem::take(&mut self.floor.dirty);
+        let pass = self.floor.pass;
+        dirty.retain(|key| {
+            let Some(connection) = self.floor.slots.get_mut(*key) else { return false };
+            connection.is_dirty = connection.written_in == pass && connection.outbox.is_some();
+            if connection.written_in == pass {
+                return connection.is_dirty;
+            }
+            self.floor.flush(*key, now);
+            false
+        });
+        self.is_unfinished |= !dirty.is_empty();
+        // What became dirty while we wrote waits as well.
+        dirty.append(&mut self.floor.dirty);
+        self.floor.dirty = dirty;
+    }
+
+    fn ring_doorbells(&mut self) {
+        self.pools.iter_mut().for_each(Pool::ring_doorbells);
+        self.floor.mail.publish_load(self.floor.slots.len());
+    }
+
+    fn measure(&mut self, now: Instant, news: &News) {
+        let panel = &self.floor.panel;
+        panel.record(Series::LoopDuration, self.floor.watch.now(now).since(now));
+        if let Some(late) = news.late {
+            panel.record(Series::LoopLateness, late);
+        }
+        panel.set(Gauge::SendQueueBytes, self.floor.send_bytes);
+        panel.set(Gauge::Mailbox, self.floor.mail.waiting() as i64);
+        panel.set(Gauge::Backlog, self.floor.backlog.len() as i64);
+        for pool in &self.pools {
+            let gauge = match pool.stage() {
+                Stage::Asr => Gauge::AsrWaiting,
+                Stage::Llm => Gauge::LlmWaiting,
+                Stage::Tts => Gauge::TtsWaiting,
+            };
+            panel.set(gauge, pool.depth().0 as i64);
+        }
+    }
+}
+
+/// How urgent: somebody waits for all of it but later sentences.
+fn class(job: &Job) -> Class {
+    match &job.work {
+        Work::Recognise(_) | Work::Converse(_) => Class::First,
+        Work::Speak(speak) if speak.sentence == 0 => Class::First,
+        Work::Speak(_) => Class::Live,
+    }
+}
+
+fn pool_of(pools: &mut [Pool], stage: Stage) -> Option<&mut Pool> {
+    pools.iter_mut().find(|pool| pool.stage() == stage)
+}

@@ -1,0 +1,147 @@
+//! TLS on a device's socket, without a thread: rustls works on bytes, we carry them.
+
+use super::stream::uninterrupted;
+use mio::net::TcpStream;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection};
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Plain text per write: one TLS record, so that at most one waits inside rustls and the send queue keeps its meaning.
+const RECORD_BYTES: usize = 16 * 1024;
+
+/// A socket and the TLS state over it.
+pub struct TlsStream {
+    socket: TcpStream,
+    tls: ServerConnection,
+}
+
+impl TlsStream {
+    /// TLS over a fresh socket; the handshake happens as bytes come.
+    pub fn new(socket: TcpStream, config: Arc<ServerConfig>) -> Result<TlsStream, rustls::Error> {
+        Ok(TlsStream { socket, tls: ServerConnection::new(config)? })
+    }
+
+    /// For the reactor.
+    pub fn socket(&mut self) -> &mut TcpStream {
+        &mut self.socket
+    }
+
+    /// The socket, to be asked only.
+    pub fn get_ref(&self) -> &TcpStream {
+        &self.socket
+    }
+
+    /// Reads plain text. As a socket's read, with the promise of [`super::Stream::read`]: a short read has emptied the socket.
+    pub fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let mut got = 0;
+        loop {
+            match self.tls.reader().read(&mut into[got..]) {
+                Ok(0) => return Ok(got),
+                Ok(n) => got += n,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                // The peer cut the connection without TLS's own goodbye; devices do.
+                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(got),
+                Err(e) => return Err(e),
+            }
+            if got == into.len() {
+                return Ok(got);
+            }
+            match uninterrupted(|| self.tls.read_tls(&mut self.socket)) {
+                Ok(_) => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock && got > 0 => return Ok(got),
+                Err(e) => return Err(e),
+            }
+            let state = self.tls.process_new_packets();
+            // Handshake answers and alerts leave at once; what does not fit waits for the next writable.
+            let sent = self.push_out();
+            state.map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
+            match sent {
+                Err(e) if e.kind() != io::ErrorKind::WouldBlock => return Err(e),
+                _ => {}
+            }
+        }
+    }
+
+    /// Encrypts and writes at most one record; `WouldBlock` while an earlier one has not left.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.push_out()?;
+        let n = self.tls.writer().write(&bytes[..bytes.len().min(RECORD_BYTES)])?;
+        match self.push_out() {
+            Err(e) if e.kind() != io::ErrorKind::WouldBlock => Err(e),
+            _ => Ok(n),
+        }
+    }
+
+    /// Writes what rustls holds; `WouldBlock` if some remains.
+    pub fn push_out(&mut self) -> io::Result<()> {
+        while self.tls.wants_write() {
+            let TlsStream { socket, tls } = self;
+            uninterrupted(|| tls.write_tls(&mut *socket))?;
+        }
+        Ok(())
+    }
+
+    /// Says goodbye in TLS, then in TCP.
+    pub fn shutdown(&mut self) {
+        self.tls.send_close_notify();
+        let _ = self.push_out();
+        let _ = self.socket.shutdown(Shutdown::Write);
+    }
+}
+
+/// Reads certificate chain and key in PEM and makes a server configuration; every failure names its file.
+pub fn server_config(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsFault> {
+    let fault = |file: &Path, what: String| TlsFault { file: file.to_owned(), what };
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(certificate)
+        .and_then(|all| all.collect())
+        .map_err(|e| fault(certificate, format!("no certificate can be read: {e}")))?;
+    if chain.is_empty() {
+        return Err(fault(certificate, "holds no certificate".into()));
+    }
+    let key_der =
+        PrivateKeyDer::from_pem_file(key).map_err(|e| fault(key, format!("no private key can be read: {e}")))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|e| fault(certificate, e.to_string()))?
+        .with_no_client_auth()
+        .with_single_cert(chain, key_der)
+        .map_err(|e| fault(key, format!("does not fit the certificate: {e}")))?;
+    Ok(Arc::new(config))
+}
+
+/// Why TLS cannot be offered.
+#[derive(Debug)]
+pub struct TlsFault {
+    /// The file at fault.
+    pub file: PathBuf,
+    /// What is wrong with it.
+    pub what: String,
+}
+
+impl fmt::Display for TlsFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.file.display(), self.what)
+    }
+}
+
+impl std::error::Error for TlsFault {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_or_foreign_file_is_named() {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let missing = server_config(Path::new("no-such.pem"), Path::new("no-such.key")).unwrap_err();
+        assert!(missing.to_string().starts_with("no-such.pem: "), "{missing}");
+        let foreign = server_config(&here.join("Cargo.toml"), Path::new("no-such.key")).unwrap_err();
+        assert!(foreign.to_string().contains("Cargo.toml: "), "{foreign}");
+    }
+}

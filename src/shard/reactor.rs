@@ -1,0 +1,157 @@
+//! Waiting: for a socket, for a deadline, for a doorbell. The only place where a shard waits.
+//!
+//! epoll's own timeout is rounded up to whole milliseconds (about 0.8 ms late); a timerfd beside the sockets is 35 µs late. It
+//! is armed for the next deadline, and need not be read: arming it anew is enough for an edge-triggered reactor.
+
+use super::slots::Key;
+use crate::lanes::Doorbell;
+use crate::time::{Duration, Instant};
+use mio::event::Event;
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Registry, Token, Waker};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd};
+use std::sync::Arc;
+
+/// Events taken from the kernel at once; more come with the next pass.
+const EVENTS: usize = 1_024;
+
+const LISTENER: Token = Token(usize::MAX);
+const WAKER: Token = Token(usize::MAX - 1);
+const TIMER: Token = Token(usize::MAX - 2);
+
+/// What a socket is ready for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ready {
+    /// Which connection; it may be gone.
+    pub key: Key,
+    /// There is something to read, or an end to be read.
+    pub readable: bool,
+    /// There is room to write.
+    pub writable: bool,
+}
+
+/// What a wait brought.
+#[derive(Debug, Default)]
+pub struct News {
+    /// Sockets.
+    pub ready: Vec<Ready>,
+    /// Somebody wants to connect.
+    pub arrivals: bool,
+    /// The deadline that was asked for has passed by this much.
+    pub late: Option<Duration>,
+}
+
+/// A shard's poll, timer and waker.
+pub struct Reactor {
+    poll: Poll,
+    events: Events,
+    timer: File,
+    armed: Instant,
+    bell: Doorbell,
+}
+
+impl Reactor {
+    /// A reactor and, as [`Reactor::bell`], the doorbell that wakes it.
+    pub fn new() -> io::Result<Reactor> {
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        let timer = timer()?;
+        poll.registry().register(&mut SourceFd(&timer.as_raw_fd()), TIMER, Interest::READABLE)?;
+        let bell = Doorbell::new(move || {
+            // It fails only when the eventfd's counter is full, and then the shard is awake anyway.
+            let _ = waker.wake();
+        });
+        Ok(Reactor { poll, events: Events::with_capacity(EVENTS), timer, armed: Instant::NEVER, bell })
+    }
+
+    /// Wakes this reactor.
+    pub fn bell(&self) -> &Doorbell {
+        &self.bell
+    }
+
+    /// Where streams are registered.
+    pub fn registry(&self) -> &Registry {
+        self.poll.registry()
+    }
+
+    /// Reports on this listener from now on.
+    pub fn watch(&self, listener: &mut mio::net::TcpListener) -> io::Result<()> {
+        self.poll.registry().register(listener, LISTENER, Interest::READABLE)
+    }
+
+    /// Waits until something happens or `until` comes; looks only when `until` has passed. `clock` is read before and after.
+    pub fn wait(&mut self, until: Instant, clock: &dyn Fn() -> Instant, news: &mut News) -> io::Result<()> {
+        news.ready.clear();
+        news.arrivals = false;
+        news.late = None;
+        let asleep = until > clock() && self.bell.may_sleep();
+        let limit = if asleep { None } else { Some(Duration::ZERO) };
+        if asleep {
+            self.arm(until, clock())?;
+        }
+        let polled = self.poll.poll(&mut self.events, limit);
+        self.bell.awake();
+        match polled {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            other => other?,
+        }
+        for event in &self.events {
+            match event.token() {
+                LISTENER => news.arrivals = true,
+                WAKER => {}
+                TIMER => {
+                    self.armed = Instant::NEVER;
+                    let now = clock();
+                    if asleep && now >= until {
+                        news.late = Some(now.since(until));
+                    }
+                }
+                token => news.ready.push(ready(token, event)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Arms the timer; an earlier deadline that is no longer wanted costs one idle pass.
+    fn arm(&mut self, until: Instant, now: Instant) -> io::Result<()> {
+        if until == self.armed || until == Instant::NEVER {
+            return Ok(());
+        }
+        set(&self.timer, until.until(now))?;
+        self.armed = until;
+        Ok(())
+    }
+}
+
+fn ready(token: Token, event: &Event) -> Ready {
+    let ended = event.is_error() || event.is_read_closed();
+    Ready { key: Key::of_token(token.0), readable: event.is_readable() || ended, writable: event.is_writable() }
+}
+
+fn timer() -> io::Result<File> {
+    // SAFETY: timerfd_create takes no pointer; the flags are valid.
+    let fd = unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_NONBLOCK | libc::TFD_CLOEXEC) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor is fresh, open, and owned by nobody else.
+    Ok(unsafe { File::from_raw_fd(fd) })
+}
+
+fn set(timer: &File, after: Duration) -> io::Result<()> {
+    // Zero would disarm it.
+    let after = after.max(Duration::from_nanos(1));
+    let spec = libc::itimerspec {
+        it_interval: libc::timespec { tv_sec: 0, tv_nsec: 0 },
+        it_value: libc::timespec {
+            tv_sec: after.as_secs().min(i32::MAX as u64) as libc::time_t,
+            tv_nsec: after.subsec_nanos() as libc::c_long,
+        },
+    };
+    // SAFETY: the descriptor is open as long as `timer` lives, `spec` is a valid itimerspec that outlives the call, and a null
+    // pointer for the old value is allowed.
+    let result = unsafe { libc::timerfd_settime(timer.as_raw_fd(), 0, &spec, std::ptr::null_mut()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}

@@ -1,0 +1,224 @@
+//! From a plan to running shards, and back: listeners and reactors first (doorbells must exist before the lanes that ring
+//! them), then one pinned thread for each shard, then an orderly end.
+
+use super::clockwork::{Dice, Watch};
+use super::floor::Common;
+use super::mailbox::Mail;
+use super::pin::{self, Cores, Pinning};
+use super::reactor::{News, Reactor};
+use super::{Parts, Shard};
+use crate::ids::ShardId;
+use crate::lanes::{Doorbell, Pool};
+use crate::metrics::Panel;
+use crate::net::listener::{self, ListenFault, Listener};
+use crate::time::{Clock, Duration};
+use crossbeam::channel::{Receiver, bounded};
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+
+/// The ground for shards: their sockets are bound, their doorbells hang, nobody works yet.
+pub struct Site {
+    address: SocketAddr,
+    cores: Cores,
+    plots: Vec<(Listener, Reactor)>,
+}
+
+/// Binds the device address for `shards` shards and makes their reactors. Call it before any thread is pinned.
+///
+/// # Errors
+/// [`LayFault`]: the address is taken or not ours, or the system gives no reactor.
+pub fn lay(address: SocketAddr, shards: usize) -> Result<Site, LayFault> {
+    let cores = Cores::list();
+    let listeners = listener::listen(address, shards).map_err(LayFault::Listen)?;
+    let address = listeners.first().map_or(Ok(address), Listener::address).map_err(LayFault::System)?;
+    let mut plots = Vec::with_capacity(listeners.len());
+    for mut listener in listeners {
+        let reactor = Reactor::new().map_err(LayFault::System)?;
+        reactor.watch(listener.source()).map_err(LayFault::System)?;
+        plots.push((listener, reactor));
+    }
+    Ok(Site { address, cores, plots })
+}
+
+/// What a shard is given besides its plot.
+pub struct Crew {
+    /// Its end of the lanes, one pool for each stage.
+    pub pools: Vec<Pool>,
+    /// Its measurements.
+    pub panel: Arc<Panel>,
+}
+
+impl Site {
+    /// Where devices connect, with the real port.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The doorbell of each shard, in order: what the lanes are built with.
+    pub fn doorbells(&self) -> Vec<Doorbell> {
+        self.plots.iter().map(|(_, reactor)| reactor.bell().clone()).collect()
+    }
+
+    /// Cores this process may use.
+    pub fn cores(&self) -> usize {
+        self.cores.count()
+    }
+
+    /// Starts a thread for each shard, with one crew each.
+    ///
+    /// # Errors
+    /// The system gives no thread; those that had started are ended.
+    pub fn start(self, common: Common, clock: Clock, crews: Vec<Crew>) -> io::Result<Handle> {
+        assert_eq!(crews.len(), self.plots.len(), "one crew for each shard");
+        let bells = self.doorbells();
+        let shards = bells.len();
+        let control = Arc::new(Control::default());
+        let share = common.rules.connections.div_ceil(shards);
+        // A shard may hold more than its share, as the kernel's hash is not even; together they stay near the whole.
+        let connections = if shards == 1 { share } else { share + share / 4 + 1 };
+        let mut handle = Handle { address: self.address, control, bells, threads: Vec::new(), pinned: Vec::new() };
+        let parts = self.plots.into_iter().zip(crews).zip(Mail::for_all(&handle.bells));
+        for (index, (((listener, reactor), crew), mail)) in parts.enumerate() {
+            let parts = Parts {
+                id: ShardId(index as u16),
+                common: common.clone(),
+                pools: crew.pools,
+                panel: crew.panel,
+                mail,
+                watch: Watch::Real(clock),
+                dice: Dice::System,
+                connections,
+                port: handle.address.port(),
+            };
+            let core = if common.rules.pin { self.cores.of(index, shards) } else { None };
+            let control = Arc::clone(&handle.control);
+            let (tell, told) = bounded(1);
+            let run = move || {
+                let pinning = pin::pin(core);
+                if pinning == Pinning::Refused {
+                    tracing::warn!(shard = index, "could not be pinned to a core; it runs where the system puts it");
+                }
+                let _ = tell.send(pinning);
+                run(parts, listener, reactor, clock, &control);
+            };
+            let thread = std::thread::Builder::new().name(format!("shard-{index}")).spawn(run)?;
+            handle.threads.push(thread);
+            handle.pinned.push(told);
+        }
+        Ok(handle)
+    }
+}
+
+/// The loop, on the shard's thread.
+fn run(parts: Parts, listener: Listener, mut reactor: Reactor, clock: Clock, control: &Control) {
+    let index = parts.id.0;
+    parts.panel.warm();
+    let mut shard = Shard::new(parts);
+    match reactor.registry().try_clone() {
+        Ok(registry) => shard.open(listener, registry),
+        Err(error) => return tracing::error!(shard = index, %error, "no reactor"),
+    }
+    let mut news = News::default();
+    let mut deadline = clock.now();
+    loop {
+        if let Err(error) = reactor.wait(deadline, &|| clock.now(), &mut news) {
+            return tracing::error!(shard = index, %error, "the reactor failed");
+        }
+        let now = clock.now();
+        if control.end.load(Ordering::Acquire) {
+            return;
+        }
+        if control.drain.load(Ordering::Acquire) {
+            shard.drain(now, Duration::from_millis(control.drain_ms.load(Ordering::Acquire)));
+        }
+        shard.pass(now, &news);
+        if shard.is_drained(now) {
+            return;
+        }
+        deadline = shard.next_deadline(now);
+    }
+}
+
+#[derive(Default)]
+struct Control {
+    drain: AtomicBool,
+    drain_ms: AtomicU64,
+    end: AtomicBool,
+}
+
+/// Running shards. Dropping it ends them at once.
+pub struct Handle {
+    address: SocketAddr,
+    control: Arc<Control>,
+    bells: Vec<Doorbell>,
+    threads: Vec<JoinHandle<()>>,
+    pinned: Vec<Receiver<Pinning>>,
+}
+
+impl Handle {
+    /// Where devices connect.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How each shard stands on the cores, for the banner; waits for the threads to have begun.
+    pub fn pinnings(&self) -> Vec<Pinning> {
+        let wait = Duration::from_secs(5);
+        self.pinned.iter().map(|told| told.recv_timeout(wait).unwrap_or(Pinning::Free)).collect()
+    }
+
+    /// Stops accepting and lets sessions end their sentence, for at most `limit`; returns at once.
+    pub fn drain(&self, limit: Duration) {
+        self.control.drain_ms.store(limit.as_millis() as u64, Ordering::Release);
+        self.control.drain.store(true, Ordering::Release);
+        self.bells.iter().for_each(Doorbell::ring);
+    }
+
+    /// Ends all shards now, connections and all; returns at once.
+    pub fn end(&self) {
+        self.control.end.store(true, Ordering::Release);
+        self.bells.iter().for_each(Doorbell::ring);
+    }
+
+    /// Whether a shard's thread has ended: all have after a drain; before, it is a defect.
+    pub fn has_ended(&self) -> bool {
+        self.threads.iter().any(JoinHandle::is_finished)
+    }
+
+    /// Waits for all shards; `false` if one of them fell over.
+    pub fn join(mut self) -> bool {
+        self.threads.drain(..).map(JoinHandle::join).fold(true, |fine, end| fine & end.is_ok())
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        if !self.threads.is_empty() {
+            self.end();
+        }
+    }
+}
+
+/// Why there are no shards.
+#[derive(Debug)]
+pub enum LayFault {
+    /// The address.
+    Listen(ListenFault),
+    /// A reactor, a timer.
+    System(io::Error),
+}
+
+impl fmt::Display for LayFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LayFault::Listen(fault) => fault.fmt(f),
+            LayFault::System(error) => write!(f, "the system gives no event loop: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for LayFault {}
