@@ -10,8 +10,7 @@ pub(super) type Member<'a> = Option<&'a RawValue>;
 
 /// Whether brackets nest at most [`JSON_DEPTH`] deep. Builds nothing.
 pub(super) fn is_shallow(text: &str) -> bool {
-    // So few brackets cannot nest deeper, wherever they stand; counting is some ten times cheaper than following strings.
-    if text.bytes().filter(|byte| matches!(byte, b'[' | b'{')).count() <= JSON_DEPTH {
+    if has_few_brackets(text.as_bytes()) {
         return true;
     }
     let mut depth = 0usize;
@@ -29,6 +28,21 @@ pub(super) fn is_shallow(text: &str) -> bool {
             _ => {}
         }
         if depth > JSON_DEPTH {
+            return false;
+        }
+    }
+    true
+}
+
+/// Whether there are at most [`JSON_DEPTH`] opening brackets: these cannot nest deeper, wherever they stand. True of nearly
+/// every message, and counted many bytes at a time where following strings goes byte by byte.
+fn has_few_brackets(text: &[u8]) -> bool {
+    let mut count = 0;
+    for run in text.chunks(255) {
+        // `[` and `{` differ in one bit. At most 255 of them: a byte holds the count of a run and cannot wrap.
+        let in_run = run.iter().fold(0u8, |n, byte| n.wrapping_add(u8::from(byte | 0x20 == b'{')));
+        count += usize::from(in_run);
+        if count > JSON_DEPTH {
             return false;
         }
     }
