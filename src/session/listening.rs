@@ -25,13 +25,11 @@ impl Session {
                 self.end_turn(now, TurnEnd::Empty, CancelReason::Abort, kit);
             }
             Some((_, then)) if self.mode == ListenMode::Manual && !matches!(then, Then::Close(1001, _)) => {
-                if !self.end_turn(now, TurnEnd::Aborted, CancelReason::Abort, kit) {
-                    kit.effects.send(ServerMessage::TtsStop { durable: true });
-                }
+                self.silence(now, kit);
             }
             Some((step, _)) => {
-                if step == Step::Replying && !self.hears_over_turns() {
-                    self.give_ear_back(kit);
+                if step == Step::Replying {
+                    self.keep_ear_if_heard(kit);
                 }
                 return;
             }
@@ -71,12 +69,15 @@ impl Session {
             return;
         }
         self.touch(now);
+        let was_listening = self.listening && (self.turn.is_none() || self.is_hearing());
         self.end_turn(now, TurnEnd::Aborted, CancelReason::Abort, kit);
+        self.reset_ear(now);
         if self.rules.wake_reply {
             return self.say_wake_reply(now, kit);
         }
-        self.rest(now, kit);
-        self.reset_ear(now);
+        if !was_listening {
+            self.rest(now, kit);
+        }
     }
 
     /// The extension `text`.
@@ -94,10 +95,9 @@ impl Session {
         }
         self.touch(now);
         self.end_turn(now, TurnEnd::Aborted, CancelReason::Abort, kit);
-        self.pending = Pending::None;
+        self.reset_ear(now);
         let text = text_within(text, limits::TYPED_TEXT_BYTES);
-        let other = if self.language == Lang::ZH { Lang::EN } else { self.language };
-        self.language = words::language_of(text, other).unwrap_or(self.language);
+        self.language = self.language_of(text);
         self.start_turn(now, kit);
         self.answer(now, text, kit);
     }
@@ -112,6 +112,7 @@ impl Session {
         let ear = self.ear.get_or_insert_with(|| {
             let mut ear = kit.ears.take(self.uplink);
             ear.restart(kind, mute);
+            self.ear_kind = kind;
             ear
         });
         self.stall_at = now + limits::STALL;
@@ -252,7 +253,10 @@ impl Session {
                     self.end_turn(now, TurnEnd::Empty, CancelReason::Abort, kit);
                 }
                 self.pending = Pending::None;
-                self.give_ear_back(kit);
+                // What is being recognised may not all be in its lane yet.
+                if self.turn.as_ref().is_none_or(|turn| turn.step == Step::Replying) {
+                    self.give_ear_back(kit);
+                }
             }
         }
     }
@@ -261,9 +265,6 @@ impl Session {
     pub(super) fn conclude(&mut self, now: Instant, end_of_speech: Instant, kit: &mut Kit<'_>) {
         self.touch(now);
         self.listening &= self.mode != ListenMode::Manual;
-        if !self.hears_over_turns() {
-            self.stall_at = Instant::NEVER;
-        }
         self.count_blocks(kit);
         let Some(turn) = &mut self.turn else { return };
         turn.step = Step::Recognising { by: now + self.rules.asr };
@@ -279,8 +280,10 @@ impl Session {
 
     /// No packets for a while.
     pub(super) fn on_stall(&mut self, now: Instant, kit: &mut Kit<'_>) {
-        self.stall_at = Instant::NEVER;
+        // An ear that is kept is looked at again.
+        self.stall_at = if self.ear.is_some() { now + limits::STALL } else { Instant::NEVER };
         match self.turn.as_ref().map(|turn| turn.step) {
+            // The ear may still hold blocks of it.
             Some(Step::Recognising { .. }) if self.pending == Pending::None => {}
             Some(Step::Replying) if self.pending == Pending::None => self.give_ear_back(kit),
             _ => self.finish_utterance(now, kit),
@@ -302,6 +305,12 @@ impl Session {
         kit.effects.push(Effect::Note(Note::TurnStarted(self.ticket.turn)));
     }
 
+    /// The language of a text, as its characters tell; else the one spoken until now.
+    pub(super) fn language_of(&self, text: &str) -> Lang {
+        let other = if self.language == Lang::ZH { Lang::EN } else { self.language };
+        words::language_of(text, other).unwrap_or(self.language)
+    }
+
     pub(super) fn is_hearing(&self) -> bool {
         self.turn.as_ref().is_some_and(|turn| turn.step == Step::Hearing)
     }
@@ -318,7 +327,17 @@ impl Session {
         let (kind, mute) = (self.kind_of_listening(), self.mute_until.until(now));
         if let Some(ear) = &mut self.ear {
             ear.restart(kind, mute);
+            self.ear_kind = kind;
         }
+    }
+
+    /// Gives the ear back unless it goes on listening over turns, in the way the mode wants. Returns whether it does.
+    pub(super) fn keep_ear_if_heard(&mut self, kit: &mut Kit<'_>) -> bool {
+        let keep = self.hears_over_turns() && self.ear_kind == self.kind_of_listening();
+        if !keep {
+            self.give_ear_back(kit);
+        }
+        keep
     }
 
     /// Gives the ear back to the shard: codec state is held only while it is needed.

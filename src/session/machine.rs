@@ -9,7 +9,7 @@ use super::reply::CancelReason;
 use super::timers::Timer;
 use super::turn::{Step, Then, Turn};
 use super::{Effects, Event, Rules};
-use crate::audio::ear::{Ear, EarPool};
+use crate::audio::ear::{Ear, EarPool, Listening};
 use crate::audio::pcm::PcmBlock;
 use crate::audio::phrase::Phrasebook;
 use crate::format::{Codec, Lang, ReplyFormat, UplinkFormat};
@@ -50,6 +50,8 @@ pub struct Session {
     pub(super) heard_ms: u32,
     /// Speech over a turn that is not over yet.
     pub(super) pending: Pending,
+    /// How the ear listens, if there is one.
+    pub(super) ear_kind: Listening,
     pub(super) uplink: UplinkFormat,
     pub(super) reply: ReplyFormat,
     pub(super) features: Features,
@@ -96,6 +98,7 @@ impl Session {
             bad_packets: 0,
             heard_ms: 0,
             pending: Pending::None,
+            ear_kind: Listening::Endpointed,
             uplink: UplinkFormat { codec: Codec::Opus, rate: 16_000, channels: 1 },
             reply,
             features: Features::default(),

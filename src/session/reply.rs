@@ -280,7 +280,7 @@ impl Reply {
     }
 
     /// What comes next.
-    pub fn next(&mut self) -> Next {
+    pub fn poll_next(&mut self) -> Next {
         loop {
             let Some(sentence) = self.ring.front() else {
                 return if self.ended { Next::End } else { Next::Wait };

@@ -18,12 +18,9 @@ use crate::wire::message::{ListenMode, ServerMessage};
 impl Session {
     /// `tts start`. From here the turn owes a `tts stop`, which [`Session::finish`] or [`Session::end_turn`] pays.
     pub(super) fn open_voice(&mut self, now: Instant, answers: bool, kit: &mut Kit<'_>) {
-        if !self.hears_over_turns() {
-            self.give_ear_back(kit);
-        }
+        self.keep_ear_if_heard(kit);
         let pacer = Pacer::new(PaceRules { frame_ms: self.reply.frame_ms, lead_ms: self.rules.lead_ms }, now);
-        let mut voice = Voice::new(pacer, answers);
-        voice.face_done |= !self.features.emoji;
+        let voice = Voice::new(pacer, answers);
         let Some(turn) = &mut self.turn else { return };
         turn.step = Step::Replying;
         turn.measured &= answers;
@@ -112,11 +109,12 @@ impl Session {
 
     /// Text to sentences, while there is room.
     fn split(&mut self, now: Instant, kit: &mut Kit<'_>) {
+        let emoji = self.features.emoji;
         let Some(voice) = self.voice_mut() else { return };
         let mut first = false;
         while voice.reply.has_room() {
             let Some(sentence) = voice.splitter.next_sentence() else { break };
-            if !std::mem::replace(&mut voice.face_done, true) {
+            if !std::mem::replace(&mut voice.face_done, true) && emoji {
                 kit.effects.send(ServerMessage::Llm(emotion::of(&sentence)));
             }
             let shown = spoken::shown(&sentence);
@@ -134,12 +132,13 @@ impl Session {
 
     /// Sentences to synthesis, as far ahead as is useful.
     fn ask(&mut self, now: Instant, kit: &mut Kit<'_>) {
+        let own = self.language;
+        let other = if own == Lang::ZH { Lang::EN } else { own };
         let Some(turn) = &mut self.turn else { return };
         let Some(voice) = &mut turn.voice else { return };
         while let Some(index) = voice.reply.next_to_speak() {
             let text = voice.reply.speech(index).to_string();
-            let other = if self.language == Lang::ZH { Lang::EN } else { self.language };
-            let language = words::language_of(&text, other).unwrap_or(self.language);
+            let language = words::language_of(&text, other).unwrap_or(own);
             let first_byte_by = now + self.rules.first_byte;
             // Synthesis may wait for the sentence before it to be played, and is then paced by its own.
             let deadline = first_byte_by + limits::SENTENCE_AUDIO * 2;
@@ -155,7 +154,7 @@ impl Session {
         loop {
             let Some(turn) = &mut self.turn else { return Next::Wait };
             let Some(voice) = &mut turn.voice else { return Next::Wait };
-            match voice.reply.next() {
+            match voice.reply.poll_next() {
                 Next::Text => {
                     if let Some(text) = voice.reply.take_text().filter(|text| !text.is_empty()) {
                         kit.effects.send(ServerMessage::SentenceStart(text));
@@ -171,7 +170,12 @@ impl Session {
                     if sent.underrun {
                         kit.effects.push(Effect::Count(Count::Underrun));
                     }
+                    self.mark(Milestone::FirstAudioReady, now, kit);
                     self.mark(Milestone::FirstAudio, now, kit);
+                }
+                Next::Packet => {
+                    self.mark(Milestone::FirstAudioReady, now, kit);
+                    return Next::Packet;
                 }
                 next => return next,
             }
@@ -247,8 +251,8 @@ impl Session {
     pub(super) fn rest(&mut self, now: Instant, kit: &mut Kit<'_>) {
         self.listening = self.armed && self.mode != ListenMode::Manual;
         self.heard_ms = 0;
-        if !self.hears_over_turns() {
-            return self.give_ear_back(kit);
+        if !self.keep_ear_if_heard(kit) {
+            return;
         }
         let pending = std::mem::replace(&mut self.pending, Pending::None);
         if pending == Pending::None || self.ear.is_none() {
@@ -265,13 +269,21 @@ impl Session {
         self.touch(now);
         let then = self.turn.as_ref().map_or(Then::Rest, |turn| turn.then());
         let busy = self.turn.is_some() && !self.is_hearing();
-        if !(busy && self.end_turn(now, TurnEnd::Aborted, CancelReason::Abort, kit)) {
-            kit.effects.send(ServerMessage::TtsStop { durable: true });
+        match busy {
+            true => self.silence(now, kit),
+            false => kit.effects.send(ServerMessage::TtsStop { durable: true }),
         }
         match then {
             Then::Close(code, why) => self.hang_up(now, code, why, kit),
             Then::Rest if busy => self.rest(now, kit),
             Then::Rest => {}
+        }
+    }
+
+    /// Ends the turn with a `tts stop`, whether it had a voice yet or not.
+    pub(super) fn silence(&mut self, now: Instant, kit: &mut Kit<'_>) {
+        if !self.end_turn(now, TurnEnd::Aborted, CancelReason::Abort, kit) {
+            kit.effects.send(ServerMessage::TtsStop { durable: true });
         }
     }
 
@@ -285,10 +297,9 @@ impl Session {
 
     /// Reports a milestone, once.
     pub(super) fn mark(&mut self, milestone: Milestone, at: Instant, kit: &mut Kit<'_>) {
-        if let Some(turn) = &mut self.turn {
-            if turn.reaches(milestone) {
-                kit.effects.push(Effect::Mark(milestone, at.since(turn.end_of_speech)));
-            }
+        let Some(turn) = &mut self.turn else { return };
+        if turn.reaches(milestone) {
+            kit.effects.push(Effect::Mark(milestone, at.since(turn.end_of_speech)));
         }
     }
 

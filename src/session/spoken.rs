@@ -76,7 +76,7 @@ fn unlink(line: &str) -> String {
 fn is_markup(before: char, c: char, next: char) -> bool {
     match c {
         '`' => true,
-        '*' => !(before.is_ascii_digit() && next.is_ascii_digit()) && !(before == ' ' && next == ' '),
+        '*' => !(before.is_ascii_digit() && next.is_ascii_digit() || before == ' ' && next == ' '),
         '_' => !(before.is_alphanumeric() && next.is_alphanumeric()),
         '~' => before == '~' || next == '~',
         '|' => before == ' ' || next == ' ',

@@ -77,6 +77,11 @@ impl Session {
     pub(super) fn on_recognised(&mut self, now: Instant, heard: Heard, kit: &mut Kit<'_>) {
         match heard {
             Ok(transcript) => self.on_transcript(now, *transcript, kit),
+            // Nobody is interrupted by an apology: what the user says now is the next turn.
+            Err(cause) if self.is_sure() => {
+                self.end_turn(now, TurnEnd::Failed(Stage::Asr, cause), CancelReason::BargeIn, kit);
+                self.rest(now, kit);
+            }
             Err(cause) => self.fail(now, Stage::Asr, cause, kit),
         }
     }
@@ -89,8 +94,7 @@ impl Session {
             self.end_turn(now, TurnEnd::Empty, CancelReason::Abort, kit);
             return self.rest(now, kit);
         }
-        let seen = transcript.language.or_else(|| words::language_of(text, self.language));
-        self.language = seen.unwrap_or(self.language);
+        self.language = transcript.language.unwrap_or_else(|| self.language_of(text));
         kit.effects.push(Effect::Note(Note::Heard(turn, text.to_string(), transcript.language)));
         if self.is_sure() && !words::is_one_of(text, &self.rules.exit_words) {
             return self.go_on_hearing(now, text, kit);
@@ -195,11 +199,8 @@ impl Session {
                 self.on_tts_failed(now, block.sentence, Cause::Malformed, kit);
             }
             Packed::Whole => {
-                if block.sentence == voice.reply.head() {
-                    if !waited {
-                        voice.pacer.supplied(now);
-                    }
-                    self.mark(Milestone::FirstAudioReady, now, kit);
+                if block.sentence == voice.reply.head() && !waited {
+                    voice.pacer.supplied(now);
                 }
                 self.pump(now, kit);
             }
@@ -232,7 +233,7 @@ impl Session {
                     kit.effects.push(Effect::Cancel(asr));
                     self.note_failure(Stage::Asr, Cause::Timeout, "deadline".into(), kit);
                 }
-                self.fail(now, Stage::Asr, Cause::Timeout, kit);
+                self.on_recognised(now, Err(Cause::Timeout), kit);
                 continue;
             };
             if voice.is_silent() && budget <= now {

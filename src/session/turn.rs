@@ -66,7 +66,7 @@ pub struct Voice {
     pub reply: Reply,
     /// When packets leave.
     pub pacer: Pacer,
-    /// The face has been sent, or is not wanted.
+    /// The face has been chosen.
     pub face_done: bool,
     /// It speaks for the model: a failure is apologised for, and what was heard is remembered.
     pub answers: bool,

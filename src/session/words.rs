@@ -20,15 +20,13 @@ pub fn without_outer_marks(text: &str) -> &str {
     text.trim_matches(|c: char| !c.is_alphanumeric() && !super::emotion::is_pictogram(c))
 }
 
-/// The language a text shows by its characters: Chinese if it has any Chinese character and no Japanese kana, `other` if it has
-/// only Latin letters, nothing if it has neither.
+/// The language a text shows by its characters: Chinese if it has any Chinese character and is not Japanese, `other` if it has
+/// other letters, nothing if it has none.
 pub fn language_of(text: &str, other: Lang) -> Option<Lang> {
     let kana = |c: char| matches!(c, '\u{3040}'..='\u{30FF}');
     let han = |c: char| matches!(c, '\u{3400}'..='\u{4DBF}' | '\u{4E00}'..='\u{9FFF}' | '\u{F900}'..='\u{FAFF}' | '\u{20000}'..='\u{3FFFF}');
-    if text.chars().any(kana) {
-        return Some(other);
-    }
-    if text.chars().any(han) {
+    let japanese = text.chars().any(kana) || other.code() == "ja";
+    if !japanese && text.chars().any(han) {
         return Some(Lang::ZH);
     }
     text.chars().any(char::is_alphabetic).then_some(other)
