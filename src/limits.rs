@@ -231,3 +231,15 @@ pub const TTS_NEXT_BYTE: Duration = Duration::from_secs(3);
 pub const SENTENCE_SOUND_BYTES: usize = 12 * 1024 * 1024;
 /// Longest time `voxlane check` gives one service.
 pub const SERVICE_PROBE: Duration = Duration::from_secs(5);
+
+// --- Child processes ----------------------------------------------------------------------------------------------------
+
+/// Text given to one process of a speech program; below what a pipe holds, so that giving it never waits. 240 kB kept espeak-ng
+/// busy for half a minute.
+pub const CHILD_INPUT_BYTES: usize = 1_000;
+/// Audio read from a child at a time.
+pub const CHILD_READ_BYTES: usize = 8 * 1024;
+/// The end of what a child says on its standard error, kept for the log.
+pub const CHILD_COMPLAINT_BYTES: usize = 200;
+/// How long a child that has closed its output may take to exit before it is killed.
+pub const CHILD_EXIT: Duration = Duration::from_millis(500);

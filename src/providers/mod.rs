@@ -4,10 +4,14 @@
 //! cancel. Neighbours: `workers` owns providers and calls them. Never here: a session, a shard, a lane.
 
 pub mod builtin;
+pub mod child;
+pub mod command;
+pub mod espeak;
 pub mod http;
 pub mod patience;
 pub mod scripted;
 pub mod sse;
+mod wav;
 
 use crate::format::Lang;
 use crate::job::{Cancel, Converse, Recognise, ReplyEnd, Speak, Transcript};
