@@ -138,6 +138,14 @@ pub const SPAWN_RETRY: Duration = Duration::from_secs(1);
 pub const WORKER_IDLE: Duration = Duration::from_secs(60);
 /// At the end of the process: how long running jobs may take before their threads are left behind.
 pub const WORKERS_END: Duration = Duration::from_secs(2);
+/// Stack of a thread that runs a model on our own cores: what the system gives by default, stated.
+pub const MODEL_STACK_BYTES: usize = 8 * 1024 * 1024;
+/// Blocks a recogniser reads at a time (decision 8): 600 ms of one voice.
+pub const BLOCK_BATCH: usize = 10;
+/// How long a recogniser waits for a first block before it looks after its open utterances (seed 2.6).
+pub const BLOCK_WAIT: Duration = Duration::from_secs(1);
+/// Synthesis of one of our own phrases at start; one that takes longer stays text.
+pub const PHRASE: Duration = Duration::from_secs(20);
 /// Attempts of one job, the first included: places for cancel hooks.
 pub const CALL_ATTEMPTS: usize = 4;
 /// Bytes of one transcript.

@@ -83,16 +83,16 @@ impl Desk {
     }
 
     /// Blocks that are there, at most `max`, from all shards, waiting up to `wait` for the first (the seed's `get_batch(10, 1 s)`,
-    /// woken and not polled). Never waits to fill a batch. Also returns, perhaps with nothing, when a job has come: the job of
-    /// a block is always there for [`Desk::next_job`] before or together with the block.
+    /// woken and not polled). Never waits to fill a batch. Comes back with nothing, before `wait` is over, when it was rung for
+    /// another reason: a job has come, or one was taken back. The job of a block is there for [`Desk::next_job`] together with
+    /// the block, or before it.
     pub fn next_blocks(&mut self, max: usize, wait: Duration, into: &mut Vec<PcmBlock>) {
         let until = self.clock.now() + wait;
-        loop {
+        self.bell.awake();
+        self.read_blocks(max, into);
+        if into.is_empty() && self.inbox.is_empty() && self.sleep(until) {
             self.bell.awake();
             self.read_blocks(max, into);
-            if !into.is_empty() || !self.inbox.is_empty() || !self.sleep(until) {
-                return;
-            }
         }
     }
 

@@ -62,6 +62,8 @@ pub(super) struct Plant {
     /// Places nobody has claimed, over all seats. A hint for shards that may be late, never early in the pairing below.
     free: AtomicI64,
     alive: AtomicUsize,
+    /// Shards that have dropped their pool.
+    gone: AtomicUsize,
     over: AtomicBool,
     pub started: AtomicU32,
     pub died: AtomicU32,
@@ -98,6 +100,7 @@ impl Plant {
             bells: Mutex::new(vec![None; spec.max]),
             free: AtomicI64::new(0),
             alive: AtomicUsize::new(0),
+            gone: AtomicUsize::new(0),
             over: AtomicBool::new(false),
             started: AtomicU32::new(0),
             died: AtomicU32::new(0),
@@ -211,6 +214,13 @@ impl Plant {
             bell.ring();
         }
         self.foreman.ring();
+    }
+
+    /// A shard has dropped its pool; with the last one the pool ends.
+    pub(super) fn shard_gone(&self) {
+        if self.gone.fetch_add(1, Ordering::SeqCst) + 1 >= self.sides.len() {
+            self.end();
+        }
     }
 
     pub(super) fn is_over(&self) -> bool {

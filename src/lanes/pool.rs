@@ -109,12 +109,12 @@ impl Pool {
     /// pass another's older ones of the same class.
     pub fn submit(&mut self, now: Instant, class: Class, job: Job) -> Result<(), Box<Job>> {
         debug_assert_eq!(usize::from(job.ticket.shard.0), self.shard, "answers go to the shard of the ticket");
-        if self.waiting.is_empty() {
-            if let Some(slot) = self.claim() {
-                self.give(slot, now, job);
-                self.want_growth();
-                return Ok(());
-            }
+        if self.waiting.is_empty()
+            && let Some(slot) = self.claim()
+        {
+            self.give(slot, now, job);
+            self.want_growth();
+            return Ok(());
         }
         self.waiting.push(now, class, job).map_err(Box::new)?;
         self.tell_waiting();
@@ -376,6 +376,7 @@ impl Drop for Pool {
         self.arrived.clear();
         // Rung after the rings are dropped: workers look, and find us gone.
         bells.iter().for_each(super::Doorbell::ring);
+        self.plant.shard_gone();
     }
 }
 

@@ -1,0 +1,181 @@
+//! Puts a stage together: lanes to the shards, a foreman, threads with a provider each. For the thread that runs the server,
+//! before anything is pinned.
+
+use super::bench::{Bench, Built, build_guarded};
+use super::voice::Voice;
+use super::{asr, llm, phrases, tts};
+use crate::audio::phrase::Phrasebook;
+use crate::job::Stage;
+use crate::lanes::{self, Desk, Doorbell, Flow, Pool, PoolHandle, PoolSpec, PoolState};
+use crate::limits;
+use crate::metrics::readiness::Ready;
+use crate::metrics::registry::{Home, Registry};
+use crate::providers::{LanguageModel, Recogniser, Synthesiser};
+use crate::resilience::fault::{Cause, Fault};
+use crate::time::{Clock, Duration};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU8;
+use std::thread::{Builder, JoinHandle};
+
+/// Makes a provider for the worker of that number. Called on the worker's thread, at its start and after a panic.
+pub type Factory<P> = Arc<dyn Fn(usize) -> Built<P> + Send + Sync>;
+
+/// What every stage is put together from.
+#[derive(Clone)]
+pub struct Base {
+    /// The process's clock.
+    pub clock: Clock,
+    /// The shards' doorbells, in the order of their ids.
+    pub shards: Vec<Doorbell>,
+    /// Where the workers' panels are listed.
+    pub registry: Arc<Registry>,
+}
+
+/// Threads of a pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// Started at once and kept.
+    pub min: usize,
+    /// At most.
+    pub max: usize,
+}
+
+/// How recognition works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AsrRules {
+    /// On our own cores: few workers, each gathers many utterances. Else by a service: a thread for each utterance.
+    pub is_local: bool,
+    /// Threads; for a local model `min` and `max` are the same (decision 7).
+    pub size: Size,
+    /// From the utterance's end to its transcript ([`limits::ASR`], [`limits::ASR_LOCAL`]).
+    pub budget: Duration,
+}
+
+/// A running stage; its pools have been handed out.
+pub struct Crew {
+    handle: PoolHandle,
+    foreman: JoinHandle<()>,
+}
+
+impl Crew {
+    /// How the stage is.
+    pub fn state(&self) -> PoolState {
+        self.handle.state()
+    }
+
+    /// Which stage.
+    pub fn stage(&self) -> Stage {
+        self.handle.stage()
+    }
+
+    /// Tells the workers to finish; returns at once.
+    pub fn end(&self) {
+        self.handle.end();
+    }
+
+    /// Ends the stage and waits for its workers, [`limits::WORKERS_END`] at most. Returns how many are still at work then.
+    pub fn join(self) -> usize {
+        self.end();
+        let _ = self.foreman.join();
+        self.handle.state().workers
+    }
+}
+
+/// Starts recognition: one pool per shard, and the crew. `ready` hears from each worker whether its recogniser could be made;
+/// until it is made jobs wait, and if it cannot be made every job fails as unavailable.
+pub fn start_asr(
+    rules: AsrRules,
+    factory: Factory<dyn Recogniser>,
+    ready: Ready,
+    base: &Base,
+) -> io::Result<(Vec<Pool>, Crew)> {
+    let (capacity, stack) = match rules.is_local {
+        true => (limits::GATHERED_UTTERANCES, limits::MODEL_STACK_BYTES),
+        false => (1, limits::POOL_STACK_BYTES),
+    };
+    let spec = PoolSpec { min: rules.size.min, max: rules.size.max, capacity, flow: Flow::Whole };
+    let run = move |mut bench: Bench, index: usize| {
+        let build = || {
+            let built = build_guarded(&|| factory(index)).map_err(unavailable);
+            match &built {
+                Ok(_) => ready.ready(),
+                Err(fault) => ready.not_ready(fault.detail.clone()),
+            }
+            built
+        };
+        asr::serve(&mut bench, &build, rules.budget);
+    };
+    start(Stage::Asr, spec, stack, base, Arc::new(run))
+}
+
+/// Starts the language model's pool.
+pub fn start_llm(size: Size, factory: Factory<dyn LanguageModel>, base: &Base) -> io::Result<(Vec<Pool>, Crew)> {
+    let run = move |mut bench: Bench, index: usize| {
+        bench.serve(&|| factory(index).map_err(unavailable), &mut |model, bench, job| llm::converse(model, bench, job));
+    };
+    start(Stage::Llm, service(size), limits::POOL_STACK_BYTES, base, Arc::new(run))
+}
+
+/// Starts speech synthesis. `complexity` is Opus's (0 to 10), read at every sentence.
+pub fn start_tts(
+    size: Size,
+    complexity: Arc<AtomicU8>,
+    factory: Factory<dyn Synthesiser>,
+    base: &Base,
+) -> io::Result<(Vec<Pool>, Crew)> {
+    let run = move |mut bench: Bench, index: usize| {
+        let mut voice = Voice::new(complexity.clone());
+        bench.serve(&|| factory(index).map_err(unavailable), &mut |synthesiser, bench, job| {
+            tts::speak(synthesiser, &mut voice, bench, job)
+        });
+    };
+    start(Stage::Tts, service(size), limits::POOL_STACK_BYTES, base, Arc::new(run))
+}
+
+impl Base {
+    /// Renders our own sentences on a thread of its own; `done` is told what failed, for the log.
+    pub fn start_phrases(
+        &self,
+        book: Arc<Phrasebook>,
+        complexity: Arc<AtomicU8>,
+        factory: Factory<dyn Synthesiser>,
+        done: impl FnOnce(phrases::Report) + Send + 'static,
+    ) -> io::Result<JoinHandle<()>> {
+        let clock = self.clock;
+        Builder::new().name("phrases".into()).spawn(move || {
+            let built = build_guarded(&|| factory(0));
+            done(phrases::run(&book, built, &mut Voice::new(complexity), clock));
+        })
+    }
+}
+
+type Run = Arc<dyn Fn(Bench, usize) + Send + Sync>;
+
+fn start(stage: Stage, spec: PoolSpec, stack: usize, base: &Base, run: Run) -> io::Result<(Vec<Pool>, Crew)> {
+    let (clock, registry) = (base.clock, base.registry.clone());
+    let spawn = move |desk: Desk, index: usize| {
+        let (run, registry) = (run.clone(), registry.clone());
+        // The thread is on its own: its desk's end tells the foreman.
+        let thread = Builder::new().name(format!("{}-{index}", stage.name())).stack_size(stack);
+        thread.spawn(move || {
+            let panel = registry.panel(Home::Worker(stage.name()));
+            run(Bench::new(stage, desk, clock, panel), index);
+        })?;
+        Ok(())
+    };
+    let (pools, foreman) = lanes::build(stage, spec, &base.shards, clock, Box::new(spawn));
+    let handle = foreman.handle();
+    let foreman = Builder::new().name(format!("{}-foreman", stage.name())).spawn(move || foreman.run())?;
+    Ok((pools, Crew { handle, foreman }))
+}
+
+/// A pool whose workers wait for a service: one job each.
+fn service(size: Size) -> PoolSpec {
+    PoolSpec { min: size.min, max: size.max, capacity: 1, flow: Flow::JobsOnly }
+}
+
+/// A provider that cannot be made is unavailable, whatever kept it.
+fn unavailable(fault: Fault) -> Fault {
+    Fault::new(Cause::Unavailable, fault.detail)
+}

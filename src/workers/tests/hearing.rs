@@ -1,0 +1,181 @@
+//! The recognition worker.
+
+use super::*;
+use crate::audio::pcm::PcmBlock;
+use crate::job::Transcript;
+use crate::providers::{Call, Recogniser};
+
+/// Says how many samples it was given, and the first and last of them.
+struct Echo;
+
+impl Recogniser for Echo {
+    fn recognise(&mut self, pcm: &[i16], _: &Recognise, call: &Call) -> Result<Transcript, Fault> {
+        assert!(call.left() > Duration::ZERO);
+        let (first, last) = (pcm.first().copied().unwrap_or(0), pcm.last().copied().unwrap_or(0));
+        assert_ne!(first, 666, "this recogniser cannot bear it");
+        let text = match first {
+            1_000 => "长".repeat(limits::TRANSCRIPT_BYTES),
+            _ => format!(" {} samples, {first} to {last}\n", pcm.len()),
+        };
+        Ok(Transcript { text, language: Some(Lang::EN), confidence: Some(-0.2) })
+    }
+}
+
+fn rules() -> AsrRules {
+    AsrRules { is_local: true, size: ONE, budget: limits::ASR_LOCAL }
+}
+
+fn rig(rules: AsrRules) -> Rig {
+    let factory: Factory<dyn Recogniser> = Arc::new(|_| Ok(Box::new(Echo)));
+    Rig::new(|base, readiness| start_asr(rules, factory, readiness.part("asr", "loading"), base))
+}
+
+impl Rig {
+    fn hear(&mut self, slot: u32) -> Cancel {
+        self.submit(self.job(slot, Work::Recognise(Recognise { language: None, hint: Lang::EN })))
+    }
+
+    /// Feeds a block, passing until there is room.
+    fn feed(&mut self, block: &PcmBlock) {
+        let deadline = self.clock.now() + LONG;
+        while !self.pool().feed(block) {
+            let now = self.clock.now();
+            assert!(now < deadline);
+            let (pool, got) = (self.pool.as_mut().unwrap(), &mut self.got);
+            let take = &mut |answer| {
+                got.push(answer);
+                Taken::Yes
+            };
+            pool.drain(now, 1_000, take, &mut |_| {});
+            pool.ring_doorbells();
+            std::thread::yield_now();
+        }
+        self.pool().ring_doorbells();
+    }
+}
+
+fn block(slot: u32, mark: i16, len: u16, last: bool) -> PcmBlock {
+    PcmBlock { ticket: ticket(slot), len, gap: false, last, samples: [mark; limits::PCM_BLOCK_SAMPLES] }
+}
+
+fn transcript(answers: &[Answer], slot: u32) -> String {
+    let of_slot = answers.iter().find(|answer| answer.ticket.slot == slot);
+    match of_slot.map(|answer| &answer.outcome) {
+        Some(Outcome::Transcript(transcript)) => transcript.text.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn interleaved_utterances_are_put_together_each_for_itself() {
+    for is_local in [true, false] {
+        let mut rig = rig(AsrRules { is_local, size: Size { min: 2, max: 2 }, ..rules() });
+        rig.hear(1);
+        rig.hear(2);
+        for (slot, mark) in [(1, 1), (2, 20), (2, 21), (1, 2), (2, 22)] {
+            rig.feed(&block(slot, mark, 960, false));
+        }
+        rig.feed(&block(2, 29, 480, true));
+        rig.feed(&block(1, 9, 0, true));
+        let answers = rig.finals(2);
+        assert_eq!(transcript(&answers, 1), "1920 samples, 1 to 2");
+        assert_eq!(transcript(&answers, 2), "3360 samples, 20 to 29");
+        assert!(rig.readiness.missing().is_empty());
+        let registry = rig.end();
+        assert_eq!(registry.total(Counter::JobsOk), 2);
+    }
+}
+
+#[test]
+fn more_blocks_than_the_ring_holds_get_through() {
+    let mut rig = rig(rules());
+    rig.hear(1);
+    for i in 0..450 {
+        rig.feed(&block(1, i as i16, 960, false));
+    }
+    rig.feed(&block(1, 7, 1, true));
+    assert_eq!(transcript(&rig.finals(1), 1), format!("{} samples, 0 to 7", 450 * 960 + 1));
+}
+
+#[test]
+fn an_utterance_has_a_longest_length() {
+    let mut rig = rig(rules());
+    rig.hear(1);
+    for i in 0..600 {
+        rig.feed(&block(1, i as i16, 960, i == 599));
+    }
+    assert_eq!(transcript(&rig.finals(1), 1), "496000 samples, 0 to 516");
+}
+
+#[test]
+fn a_transcript_is_bounded_at_a_character() {
+    let mut rig = rig(rules());
+    rig.hear(1);
+    rig.feed(&block(1, 1_000, 960, true));
+    let text = transcript(&rig.finals(1), 1);
+    assert!(text.len() <= limits::TRANSCRIPT_BYTES && text.len() > limits::TRANSCRIPT_BYTES - 3);
+}
+
+#[test]
+fn an_utterance_that_never_ends_dies_at_its_deadline() {
+    let mut rig = rig(rules());
+    // One that works first, so that the worker is known to be up.
+    rig.hear(2);
+    rig.feed(&block(2, 1, 960, true));
+    rig.finals(1);
+    let work = Work::Recognise(Recognise { language: None, hint: Lang::EN });
+    let job = Job { deadline: rig.clock.now() + Duration::from_millis(300), ..rig.job(1, work) };
+    rig.submit(job);
+    rig.feed(&block(1, 1, 960, false));
+    let failure = rig.failure();
+    assert_eq!((failure.stage, failure.fault.cause), (Stage::Asr, Cause::Timeout));
+    assert!(!rig.pool().feed(&block(1, 1, 960, true)), "nobody hears it any more");
+}
+
+#[test]
+fn an_open_utterance_taken_back_ends_when_the_worker_is_told() {
+    let mut rig = rig(rules());
+    let cancel = rig.hear(1);
+    rig.feed(&block(1, 1, 960, false));
+    cancel.cancel();
+    rig.pool().withdraw(ticket(1));
+    rig.pool().ring_doorbells();
+    assert_eq!(rig.failure().fault.cause, Cause::Cancelled);
+}
+
+#[test]
+fn a_panic_costs_one_utterance() {
+    let mut rig = rig(rules());
+    rig.hear(1);
+    rig.feed(&block(1, 666, 960, true));
+    assert_eq!(rig.failure().fault.cause, Cause::Internal);
+    rig.hear(2);
+    rig.feed(&block(2, 5, 960, true));
+    assert_eq!(transcript(&rig.finals(1), 2), "960 samples, 5 to 5");
+}
+
+#[test]
+fn a_model_that_cannot_be_loaded_is_told_and_every_job_fails() {
+    let factory: Factory<dyn Recogniser> = Arc::new(|_| Err(Fault::new(Cause::Malformed, "tensor 7 is cut off")));
+    let mut rig = Rig::new(|base, readiness| start_asr(rules(), factory, readiness.part("asr", "loading"), base));
+    rig.hear(1);
+    rig.feed(&block(1, 1, 960, true));
+    assert_eq!(rig.failure().fault, Fault::new(Cause::Unavailable, "tensor 7 is cut off"));
+    assert_eq!(rig.readiness.missing(), [("asr".into(), "tensor 7 is cut off".into())]);
+}
+
+#[test]
+fn jobs_wait_while_the_model_is_loaded() {
+    let (open, gate) = crossbeam::channel::bounded::<()>(1);
+    let factory: Factory<dyn Recogniser> = Arc::new(move |_| {
+        gate.recv_timeout(LONG).map_err(|_| Fault::timeout("the test"))?;
+        Ok(Box::new(Echo))
+    });
+    let mut rig = Rig::new(|base, readiness| start_asr(rules(), factory, readiness.part("asr", "loading"), base));
+    rig.hear(1);
+    rig.feed(&block(1, 1, 960, true));
+    assert_eq!(rig.readiness.missing().len(), 1);
+    open.send(()).unwrap();
+    assert_eq!(transcript(&rig.finals(1), 1), "960 samples, 1 to 1");
+    assert!(rig.readiness.missing().is_empty());
+}
