@@ -75,7 +75,9 @@ impl Rig {
     /// A connection after both hellos; PCM both ways, so that voice is written as numbers.
     pub fn device(&self) -> Client {
         let mut client = Client::connect(self.device);
-        client.hello(json!({"audio_params": {"format": "pcm", "sample_rate": 16_000, "channels": 1, "frame_duration": 60}}));
+        client.hello(
+            json!({"audio_params": {"format": "pcm", "sample_rate": 16_000, "channels": 1, "frame_duration": 60}}),
+        );
         client
     }
 
@@ -89,7 +91,8 @@ impl Rig {
     /// The value of a metric on the admin listener, summed over its label sets that contain `labels`.
     pub fn metric(&self, name: &str, labels: &str) -> f64 {
         let text = http(self.admin, "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").body;
-        let of = |line: &&str| line.starts_with(name) && line[name.len()..].starts_with(['{', ' ']) && line.contains(labels);
+        let of =
+            |line: &&str| line.starts_with(name) && line[name.len()..].starts_with(['{', ' ']) && line.contains(labels);
         text.lines().filter(of).filter_map(|l| l.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
 
@@ -117,7 +120,8 @@ fn put(text: &str, section: &str, key: &str, value: &str) -> String {
     let Some(at) = text.find(&header) else { return format!("{text}{header}{line}") };
     let (before, after) = text.split_at(at + header.len());
     let end = after.find("\n[").map_or(after.len(), |i| i + 1);
-    let kept: String = after[..end].lines().filter(|l| !l.starts_with(&format!("{key} "))).map(|l| format!("{l}\n")).collect();
+    let kept: String =
+        after[..end].lines().filter(|l| !l.starts_with(&format!("{key} "))).map(|l| format!("{l}\n")).collect();
     format!("{before}{line}{kept}{}", &after[end..])
 }
 
@@ -327,7 +331,9 @@ pub struct Answer {
 impl Answer {
     /// A header's value.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.head.lines().find_map(|l| l.split_once(':').filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.trim()))
+        self.head
+            .lines()
+            .find_map(|l| l.split_once(':').filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.trim()))
     }
 }
 

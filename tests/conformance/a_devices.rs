@@ -1,0 +1,1 @@
+//! A. What breaks real devices when it is missing.

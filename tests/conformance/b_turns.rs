@@ -1,0 +1,1 @@
+//! B. Turn logic: who speaks when, and what ends what.

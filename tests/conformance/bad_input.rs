@@ -1,0 +1,1 @@
+//! Bad input: what garbage, floods and silence get.

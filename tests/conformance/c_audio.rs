@@ -1,0 +1,1 @@
+//! C. Audio input: what a device may send.

@@ -1,0 +1,1 @@
+//! F. Connections: who may in, who must go, and how it is said.

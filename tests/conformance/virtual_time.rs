@@ -1,0 +1,1 @@
+//! Minutes in milliseconds: sessions and shards under a clock that is a number.
