@@ -10,7 +10,7 @@ use crate::format::Lang;
 use crate::job::{Cancel, Job, Recognise, Work};
 use crate::limits;
 use crate::time::Instant;
-use crate::wire::message::{ListenMode, ServerMessage};
+use crate::wire::message::ListenMode;
 
 impl Session {
     /// `listen start`. While a turn runs it changes nothing in auto and realtime (devices send it right behind `detect`); in
@@ -107,12 +107,15 @@ impl Session {
         if let Some(ignored) = self.ignores_audio() {
             return kit.effects.push(Effect::Count(ignored));
         }
+        if self.ear_over && self.is_poured() {
+            self.reset_ear(now);
+        }
         let kind = self.kind_of_listening();
         let mute = self.mute_until.until(now);
         let ear = self.ear.get_or_insert_with(|| {
             let mut ear = kit.ears.take(self.uplink);
             ear.restart(kind, mute);
-            self.ear_kind = kind;
+            (self.ear_kind, self.ear_over) = (kind, false);
             ear
         });
         self.stall_at = now + limits::STALL;
@@ -141,6 +144,11 @@ impl Session {
             self.finish_utterance(now, kit);
             self.listening = false;
         }
+    }
+
+    /// Whether everything of the utterances that the ear has ended is in its lane, so that it can begin another.
+    fn is_poured(&self) -> bool {
+        self.pending == Pending::None && self.turn.as_ref().is_none_or(|turn| turn.asr.is_none() || turn.poured)
     }
 
     /// Why audio does not matter now, if so.
@@ -189,6 +197,7 @@ impl Session {
     }
 
     fn on_end(&mut self, now: Instant, utterance: Utterance, kit: &mut Kit<'_>) {
+        self.ear_over = true;
         match self.turn.as_ref().map(|turn| turn.step) {
             Some(Step::Hearing) => self.conclude(now, now - utterance.wait, kit),
             None => {
@@ -253,6 +262,7 @@ impl Session {
                     self.end_turn(now, TurnEnd::Empty, CancelReason::Abort, kit);
                 }
                 self.pending = Pending::None;
+                self.ear_over = true;
                 // What is being recognised may not all be in its lane yet.
                 if self.turn.as_ref().is_none_or(|turn| turn.step == Step::Replying) {
                     self.give_ear_back(kit);
@@ -327,7 +337,7 @@ impl Session {
         let (kind, mute) = (self.kind_of_listening(), self.mute_until.until(now));
         if let Some(ear) = &mut self.ear {
             ear.restart(kind, mute);
-            self.ear_kind = kind;
+            (self.ear_kind, self.ear_over) = (kind, false);
         }
     }
 

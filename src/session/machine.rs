@@ -52,6 +52,8 @@ pub struct Session {
     pub(super) pending: Pending,
     /// How the ear listens, if there is one.
     pub(super) ear_kind: Listening,
+    /// The ear has ended an utterance: it hears nothing more until it is started anew.
+    pub(super) ear_over: bool,
     pub(super) uplink: UplinkFormat,
     pub(super) reply: ReplyFormat,
     pub(super) features: Features,
@@ -99,6 +101,7 @@ impl Session {
             heard_ms: 0,
             pending: Pending::None,
             ear_kind: Listening::Endpointed,
+            ear_over: false,
             uplink: UplinkFormat { codec: Codec::Opus, rate: 16_000, channels: 1 },
             reply,
             features: Features::default(),
