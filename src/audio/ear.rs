@@ -1,13 +1,27 @@
 //! A session's ear: everything between an uplink packet and the edges of an utterance. Exists only while a session listens,
 //! taken from the shard's [`EarPool`] and given back, so that an idle device holds no codec state.
+//!
+//! ```text
+//!   packet -> opus, or pcm -> resample -> 16 kHz -> dc block -> vad -> endpoint -> edge
+//!                                                         \-> gain -> preroll (until the onset) -> queue -> PcmBlocks
+//! ```
+//!
+//! An ear has about 55 KiB: decoder 18, pre-roll 20, detectors 13, a packet of samples 4. The first utterance adds 128 KiB for
+//! its audio, a PCM uplink at another rate a resampler of about 30; both stay with the ear when it is lent again.
 
-use super::endpoint::EndpointRules;
+use super::dsp::{self, DcBlock, Gain, GainRules};
+use super::endpoint::{self, Border, Endpoint, EndpointRules, VoicedMeter};
+use super::opus::{self, Decoder};
 use super::pcm::PcmBlock;
-use super::queue::{AudioQueue, QueueTotals};
-use super::vad::Engine;
-use crate::format::UplinkFormat;
+use super::preroll::Preroll;
+use super::queue::{AudioQueue, Budget, QueueRules, QueueTotals};
+use super::resample::Resampler;
+use super::vad::{Engine, Vad, WINDOW};
+use crate::format::{Codec, UplinkFormat};
 use crate::ids::Ticket;
+use crate::limits;
 use crate::time::Duration;
+use std::sync::Arc;
 
 /// How the ear listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +46,7 @@ pub struct Heard {
 /// Borders of an utterance. After `Onset` blocks are waiting to be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Edge {
-    /// We believe that somebody speaks; the pre-roll and what follows are the utterance.
+    /// We believe that somebody speaks; the pre-roll and what follows are the utterance. In manual mode all since the start is.
     Onset,
     /// It was too short to be speech: forget the utterance, no turn.
     FalseStart,
@@ -62,70 +76,430 @@ pub enum PacketFault {
     Length,
 }
 
-/// A session's ear. Skeleton: the room fills it in.
+/// A session's ear.
 pub struct Ear {
-    #[allow(dead_code)]
+    rules: EndpointRules,
+    source: Source,
+    /// The packet's samples at 16 kHz.
+    pcm: Vec<i16>,
+    dc: DcBlock,
+    gain: Gain,
+    vad: Vad,
+    endpoint: Endpoint,
+    meter: VoicedMeter,
+    preroll: Preroll,
     queue: AudioQueue,
+    listening: Listening,
+    /// Samples for which voice is still ignored.
+    mute: u32,
+    stage: Stage,
+    /// Samples of the utterance so far.
+    length: u32,
 }
 
-#[allow(unused_variables)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// No onset yet.
+    Waiting,
+    /// Between onset and end.
+    Open,
+    /// The utterance has ended; what comes is heard and forgotten until [`Ear::restart`].
+    Over,
+}
+
+/// What the detector found in a packet.
+#[derive(Clone, Copy, Debug, Default)]
+struct Found {
+    border: Option<Border>,
+    voiced: bool,
+    /// Samples of the packet after the window of the border; without one, after the last window.
+    after: u32,
+}
+
+/// Longest packet, samples at 16 kHz: 120 ms.
+const PACKET_SAMPLES: usize = 1_920;
+
 impl Ear {
-    /// Starts anew: forgets utterance, pre-roll, decoder state and noise floor is kept. `mute` is audio time for which voice is
-    /// ignored (the tail of a wake word).
+    fn new(engine: Engine, rules: EndpointRules, gain: GainRules, budget: Arc<Budget>) -> Ear {
+        let rules = rules.bounded();
+        let kept = endpoint::samples(rules.preroll_ms + rules.onset_ms) as usize + PACKET_SAMPLES;
+        Ear {
+            rules,
+            source: Source::default(),
+            pcm: Vec::with_capacity(2 * PACKET_SAMPLES),
+            dc: DcBlock::default(),
+            gain: Gain::new(gain),
+            vad: Vad::new(engine),
+            endpoint: Endpoint::new(rules),
+            meter: VoicedMeter::default(),
+            preroll: Preroll::new(kept),
+            queue: AudioQueue::new(QueueRules::default(), budget),
+            listening: Listening::Endpointed,
+            mute: 0,
+            stage: Stage::Waiting,
+            length: 0,
+        }
+    }
+
+    /// Starts anew: forgets utterance and pre-roll; decoder state and what is known of the room's noise are kept. `mute` is audio
+    /// time for which voice is ignored (the tail of a wake word).
     pub fn restart(&mut self, listening: Listening, mute: Duration) {
-        todo!()
+        self.listening = listening;
+        self.mute = endpoint::samples(u32::try_from(mute.as_millis()).unwrap_or(u32::MAX));
+        self.vad.restart();
+        self.preroll.clear();
+        self.forget();
     }
 
-    /// Takes one packet. An empty one is heard as nothing.
+    /// Takes one packet. An empty one is heard as nothing. After the utterance's end packets are only checked.
     pub fn hear(&mut self, packet: &[u8]) -> Result<Heard, PacketFault> {
-        todo!()
+        if packet.is_empty() {
+            return Ok(Heard::default());
+        }
+        self.pcm.clear();
+        let ms = self.source.read(packet, &mut self.pcm)?;
+        if self.stage == Stage::Over {
+            return Ok(Heard { ms, voiced: false, edge: None });
+        }
+        let muted = self.mute > 0;
+        let tuned = self.is_tuned();
+        if tuned {
+            self.dc.process(&mut self.pcm);
+        }
+        let found = self.detect();
+        if tuned {
+            self.gain.process(&mut self.pcm);
+        }
+        let edge = match self.listening {
+            Listening::Endpointed => self.follow_borders(found, muted),
+            Listening::Manual => self.follow_button(),
+        };
+        Ok(Heard { ms, voiced: found.voiced, edge })
     }
 
-    /// Ends the utterance now (manual stop, length cap, stalled device): `None` when too little voice was in it.
+    /// Ends the utterance now (manual stop, length cap, stalled device): `None` when too little voice was in it, and then it is
+    /// forgotten. `Some` only after [`Edge::Onset`].
     pub fn finish(&mut self) -> Option<Utterance> {
-        todo!()
+        let was = self.stage;
+        if was == Stage::Over || (was == Stage::Waiting && self.listening == Listening::Endpointed) {
+            return None;
+        }
+        if !self.is_speech() {
+            self.forget();
+            self.stage = Stage::Over;
+            return None;
+        }
+        self.pcm.clear();
+        self.source.flush(&mut self.pcm);
+        if self.is_tuned() {
+            self.gain.process(&mut self.pcm);
+        }
+        self.take_packet();
+        Some(self.end(self.vad.pending() as u32, false))
     }
 
     /// Moves waiting blocks of the utterance to `sink` until it is empty or `sink` says no; stamps them with `ticket`. The last
-    /// block of a finished utterance has `last` set. Returns whether everything that is waiting has gone.
+    /// block of a finished utterance has `last` set. Returns whether everything that is waiting has gone. Before the onset
+    /// nothing is.
     pub fn pour(&mut self, ticket: Ticket, sink: &mut dyn FnMut(&PcmBlock) -> bool) -> bool {
-        todo!()
+        if self.stage == Stage::Waiting {
+            return true;
+        }
+        self.queue.get_batch(usize::MAX, ticket, sink);
+        self.queue.is_drained()
     }
 
     /// Plays the utterance's kept audio from its start again: the next [`Ear::pour`] begins with it (recognition failed, try
     /// another). `false` if it is not kept any more.
     pub fn rewind(&mut self) -> bool {
-        todo!()
+        self.stage != Stage::Waiting && self.length > 0 && self.queue.rewind()
     }
 
     /// What the queue counted since the last call: received, processed, dropped.
     pub fn take_totals(&mut self) -> QueueTotals {
-        todo!()
+        self.queue.take_totals()
+    }
+
+    /// Whether samples are made pleasant on their way. With [`Engine::Level`] they pass as they came: a simulation finds its own
+    /// again.
+    fn is_tuned(&self) -> bool {
+        self.vad.engine() != Engine::Level
+    }
+
+    /// Runs the detector over the packet.
+    fn detect(&mut self) -> Found {
+        let Ear { vad, endpoint, meter, gain, mute, pcm, listening, rules, .. } = self;
+        let pending = vad.pending();
+        let (mut found, mut windows, mut border_at) = (Found::default(), 0, None);
+        vad.hear(pcm, |window| {
+            windows += 1;
+            if *mute > 0 {
+                *mute = mute.saturating_sub(WINDOW as u32);
+                return;
+            }
+            found.voiced = match listening {
+                Listening::Manual => meter.window(rules, window.score, WINDOW as u32),
+                // After an end the rest of the packet waits for nobody: a packet has one border.
+                Listening::Endpointed if matches!(found.border, Some(Border::FalseStart | Border::End)) => false,
+                Listening::Endpointed => {
+                    let border = endpoint.window(window.score, WINDOW as u32);
+                    if border.is_some() {
+                        found.border = border;
+                        border_at = Some(windows);
+                    }
+                    endpoint.is_voice()
+                }
+            };
+            gain.hear(window.peak, found.voiced);
+        });
+        let heard = (border_at.unwrap_or(windows) * WINDOW).saturating_sub(pending);
+        found.after = pcm.len().saturating_sub(heard) as u32;
+        found
+    }
+
+    fn follow_borders(&mut self, found: Found, muted: bool) -> Option<Edge> {
+        // The tail of a wake word must not come back as the first word of the utterance.
+        if !muted {
+            self.preroll.push(&self.pcm);
+        }
+        match (self.stage, found.border) {
+            (Stage::Waiting, Some(Border::Onset)) => {
+                self.take_preroll(found.after);
+                self.stage = Stage::Open;
+                Some(Edge::Onset)
+            }
+            (Stage::Open, border) => {
+                self.take_packet();
+                match border {
+                    Some(Border::End) => Some(Edge::End(self.end(found.after, false))),
+                    Some(Border::FalseStart) => Some(self.false_start()),
+                    _ => self.cut_if_long(found.after),
+                }
+            }
+            _ => None,
+        }
+    }
+
+    fn follow_button(&mut self) -> Option<Edge> {
+        self.take_packet();
+        if self.stage == Stage::Waiting && self.has_onset_voice() {
+            self.stage = Stage::Open;
+            return Some(Edge::Onset);
+        }
+        self.cut_if_long(self.vad.pending() as u32)
+    }
+
+    /// An utterance that would pass its longest duration with the next packet ends here.
+    fn cut_if_long(&mut self, after: u32) -> Option<Edge> {
+        if self.length + PACKET_SAMPLES as u32 <= endpoint::samples(self.rules.longest_ms) {
+            return None;
+        }
+        if self.is_speech() {
+            return Some(Edge::End(self.end(after, true)));
+        }
+        if self.stage == Stage::Waiting {
+            // A button held without a word: the oldest silence is of no use to anybody.
+            self.forget();
+            return None;
+        }
+        Some(self.false_start())
+    }
+
+    fn false_start(&mut self) -> Edge {
+        self.forget();
+        Edge::FalseStart
+    }
+
+    fn end(&mut self, after: u32, cut: bool) -> Utterance {
+        let (voiced, silence) = match self.listening {
+            Listening::Endpointed => (self.endpoint.voiced(), self.endpoint.silence()),
+            Listening::Manual => (self.meter.voiced(), self.meter.silence()),
+        };
+        self.queue.finish();
+        self.stage = Stage::Over;
+        let (voiced, length, wait) = (duration(voiced), duration(self.length), duration(silence + after));
+        Utterance { voiced, length, wait, cut }
+    }
+
+    /// Forgets the utterance and waits for another.
+    fn forget(&mut self) {
+        self.queue.clear();
+        self.endpoint.restart();
+        self.meter = VoicedMeter::default();
+        self.stage = Stage::Waiting;
+        self.length = 0;
+    }
+
+    /// The utterance begins: all from `preroll_ms` before its first voice.
+    fn take_preroll(&mut self, after: u32) {
+        let wanted = endpoint::samples(self.rules.preroll_ms + self.rules.onset_ms) + after;
+        let (older, newer) = self.preroll.newest(wanted as usize);
+        self.queue.push(older);
+        self.queue.push(newer);
+        self.length = (older.len() + newer.len()) as u32;
+    }
+
+    fn take_packet(&mut self) {
+        self.queue.push(&self.pcm);
+        self.length += self.pcm.len() as u32;
+    }
+
+    fn is_speech(&self) -> bool {
+        let (voiced, onset) = match self.listening {
+            Listening::Endpointed => (self.endpoint.voiced(), true),
+            Listening::Manual => (self.meter.voiced(), self.stage == Stage::Open),
+        };
+        onset && self.endpoint.is_speech(voiced)
+    }
+
+    /// In manual mode the onset need not be in one piece, and never comes after what makes an utterance.
+    fn has_onset_voice(&self) -> bool {
+        let needed = self.rules.onset_ms.min(self.rules.voiced_min_ms);
+        self.meter.voiced() >= endpoint::samples(needed)
+    }
+
+    /// Made ready for another session.
+    fn retune(&mut self, format: UplinkFormat, gain: GainRules) {
+        self.source.tune(format);
+        self.dc = DcBlock::default();
+        self.gain = Gain::new(gain);
+        self.vad.reset();
+        self.restart(Listening::Endpointed, Duration::ZERO);
+        self.queue.take_totals();
+    }
+}
+
+fn duration(samples: u32) -> Duration {
+    Duration::from_micros(u64::from(samples) * 1_000 / 16)
+}
+
+/// Makes 16 kHz mono samples of packets.
+#[derive(Default)]
+struct Source {
+    format: Option<UplinkFormat>,
+    decoder: Option<Decoder>,
+    resampler: Option<Resampler>,
+    /// PCM samples before resampling.
+    raw: Vec<i16>,
+}
+
+impl Source {
+    /// Makes ready for a stream of this format. What was made for another is kept: an ear is lent many times.
+    fn tune(&mut self, format: UplinkFormat) {
+        self.format = Some(format);
+        match format.codec {
+            Codec::Opus => match &mut self.decoder {
+                Some(decoder) => decoder.reset(),
+                none => *none = Decoder::new(16_000).ok(),
+            },
+            Codec::Pcm => match &mut self.resampler {
+                Some(resampler) if resampler.from() == format.rate => resampler.reset(),
+                other => *other = Resampler::new(format.rate, 16_000).ok(),
+            },
+        }
+    }
+
+    /// Appends the packet's samples to `pcm`; returns how long it is, ms.
+    fn read(&mut self, packet: &[u8], pcm: &mut Vec<i16>) -> Result<u32, PacketFault> {
+        match self.format {
+            Some(UplinkFormat { codec: Codec::Opus, .. }) => self.read_opus(packet, pcm),
+            Some(format) => self.read_pcm(packet, format, pcm),
+            None => Err(PacketFault::Undecodable),
+        }
+    }
+
+    fn read_opus(&mut self, packet: &[u8], pcm: &mut Vec<i16>) -> Result<u32, PacketFault> {
+        let decoder = self.decoder.as_mut().ok_or(PacketFault::Undecodable)?;
+        pcm.resize(PACKET_SAMPLES, 0);
+        let samples = decoder.decode(packet, pcm);
+        pcm.truncate(samples.unwrap_or(0));
+        samples.map(|n| n as u32 / 16).map_err(|_| PacketFault::Undecodable)
+    }
+
+    fn read_pcm(&mut self, packet: &[u8], format: UplinkFormat, pcm: &mut Vec<i16>) -> Result<u32, PacketFault> {
+        let resampler = self.resampler.as_mut().ok_or(PacketFault::Undecodable)?;
+        let samples_max = (format.rate / 1_000 * opus::PACKET_MS_MAX) as usize;
+        self.raw.clear();
+        dsp::read_pcm(packet, format.channels, samples_max, &mut self.raw).map_err(|_| PacketFault::Length)?;
+        resampler.process(&self.raw, pcm);
+        Ok(self.raw.len() as u32 * 1_000 / format.rate.max(1))
+    }
+
+    /// Appends what the resampler still holds.
+    fn flush(&mut self, pcm: &mut Vec<i16>) {
+        if let (Some(UplinkFormat { codec: Codec::Pcm, .. }), Some(resampler)) = (self.format, &mut self.resampler) {
+            resampler.flush(pcm);
+        }
     }
 }
 
 /// Ears of a shard, lent to sessions that listen.
 pub struct EarPool {
-    #[allow(dead_code)]
     engine: Engine,
-    #[allow(dead_code)]
     rules: EndpointRules,
+    gain: GainRules,
+    budget: Arc<Budget>,
+    // Boxed, because they are lent in their box.
+    #[allow(clippy::vec_box)]
+    spare: Vec<Box<Ear>>,
+    spare_max: usize,
 }
 
-#[allow(unused_variables)]
 impl EarPool {
-    /// A pool that keeps up to `spare` unused ears.
+    /// A pool that keeps up to `spare` unused ears, with a budget of its own ([`limits::AUDIO_BUDGET_BYTES`]) and default gain.
+    /// Makes nothing yet.
     pub fn new(engine: Engine, rules: EndpointRules, spare: usize) -> EarPool {
-        todo!()
+        EarPool {
+            engine,
+            rules,
+            gain: GainRules::default(),
+            budget: Budget::new(limits::AUDIO_BUDGET_BYTES),
+            spare: Vec::new(),
+            spare_max: spare,
+        }
     }
 
-    /// Lends an ear, reset for the format.
+    /// The same pool with a budget that all pools of the process share.
+    pub fn with_budget(mut self, budget: Arc<Budget>) -> EarPool {
+        self.budget = budget;
+        self
+    }
+
+    /// The same pool with other gain.
+    pub fn with_gain(mut self, gain: GainRules) -> EarPool {
+        self.gain = gain;
+        self
+    }
+
+    /// Lends an ear, reset for the format. Making one costs about 0.1 ms, resetting one a microsecond.
     pub fn take(&mut self, format: UplinkFormat) -> Box<Ear> {
-        todo!()
+        let mut ear = match self.spare.pop() {
+            Some(ear) => ear,
+            None => Box::new(Ear::new(self.engine, self.rules, self.gain, self.budget.clone())),
+        };
+        ear.retune(format, self.gain);
+        ear
     }
 
     /// Takes one back.
-    pub fn give_back(&mut self, ear: Box<Ear>) {
-        todo!()
+    // The pool keeps it in its box; moving 2 KiB in and out would be the alternative.
+    #[allow(clippy::boxed_local)]
+    pub fn give_back(&mut self, mut ear: Box<Ear>) {
+        ear.forget();
+        ear.queue.shrink();
+        if self.spare.len() < self.spare_max {
+            self.spare.push(ear);
+        }
+    }
+
+    /// Bytes of audio held by all ears of the budget.
+    pub fn bytes(&self) -> usize {
+        self.budget.used()
     }
 }
+
+const _: () = {
+    // A pool may be made before its shard's thread starts.
+    const fn is_send<T: Send>() {}
+    is_send::<EarPool>();
+};

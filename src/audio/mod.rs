@@ -1,8 +1,8 @@
 //! Pure signal: from the device's packets to an utterance, and from samples to packets that leave at the right time.
 //!
 //! ```text
-//!   packet -> opus/pcm -> 16 kHz -> level (gain, DC) -> vad -> endpoint -> edges (onset, end of utterance)
-//!                                             \-> preroll + queue -> PcmBlocks -> lane
+//!   packet -> opus/pcm -> 16 kHz -> dc block -> vad -> endpoint -> edges (onset, end of utterance)
+//!                                          \-> gain -> preroll + queue -> PcmBlocks -> lane
 //! ```
 //!
 //! Time here is *audio time*: samples heard, not the clock; a recording gives the same cuts at any speed. Never here: a socket,

@@ -1,3 +1,4 @@
 //! What the room's tests share, and those that need the whole room.
 
+mod ear;
 pub mod signals;
