@@ -8,10 +8,15 @@ pub mod child;
 pub mod command;
 pub mod espeak;
 pub mod http;
+pub mod openai;
 pub mod patience;
 pub mod scripted;
+pub mod sound;
 pub mod sse;
 mod wav;
+
+#[cfg(test)]
+mod stub;
 
 use crate::format::Lang;
 use crate::job::{Cancel, Converse, Recognise, ReplyEnd, Speak, Transcript};

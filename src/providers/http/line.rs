@@ -89,11 +89,11 @@ impl Watch {
         self.cancelled.store(true, Ordering::SeqCst);
         // Pairs with the fence in `show`: either we get the lock after the socket is in its place, or the worker sees the flag.
         fence(Ordering::SeqCst);
-        if let Some(socket) = self.socket.try_lock() {
-            if let Some(socket) = socket.upgrade() {
-                // An error means that it is closed already.
-                let _ = socket.shutdown(Shutdown::Both);
-            }
+        if let Some(place) = self.socket.try_lock()
+            && let Some(socket) = place.upgrade()
+        {
+            // An error means that it is closed already.
+            let _ = socket.shutdown(Shutdown::Both);
         }
     }
 

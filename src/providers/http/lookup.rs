@@ -68,10 +68,10 @@ impl Lookup {
         let key = (host.to_owned(), port);
         let mut names = self.shared.names.lock();
         let name = names.entry(key.clone()).or_default();
-        if let Some((addrs, since)) = &name.known {
-            if now().since(*since) < limits::SERVICE_NAME {
-                return Ok(addrs.clone());
-            }
+        if let Some((addrs, since)) = &name.known
+            && now().since(*since) < limits::SERVICE_NAME
+        {
+            return Ok(addrs.clone());
         }
         let before = name.answers;
         if !name.asking {

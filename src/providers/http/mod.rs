@@ -32,13 +32,13 @@ pub struct HttpClient {
 
 /// What is sent.
 #[derive(Clone, Copy)]
-pub struct Request<'a> {
+pub struct Request<'a, 'c> {
     /// The whole address.
     pub url: &'a str,
     /// The bearer key, if the service wants one.
     pub key: Option<&'a str>,
     /// The body.
-    pub content: Content<'a>,
+    pub content: Content<'c>,
 }
 
 /// The body of a request, in a form that can be sent twice.
@@ -90,7 +90,7 @@ impl HttpClient {
     /// # Errors
     /// Cancelled; Timeout, naming what `until` waits for; Refused, Overload or Unavailable as the status says; Unavailable
     /// without a connection; Malformed if what answers does not speak HTTP.
-    pub fn send(&self, request: &Request<'_>, call: &Call, until: Until) -> Result<Exchange, Fault> {
+    pub fn send(&self, request: &Request<'_, '_>, call: &Call, until: Until) -> Result<Exchange, Fault> {
         let watch = Arc::new(Watch::new(call.clock, call.deadline));
         let hooked = watch.clone();
         if !call.cancel.on_cancel(move || hooked.cancel()) {
@@ -120,7 +120,7 @@ impl HttpClient {
 
     fn attempt(
         &self,
-        request: &Request<'_>,
+        request: &Request<'_, '_>,
         watch: &Arc<Watch>,
         until: Until,
     ) -> Result<ureq::http::Response<ureq::Body>, ureq::Error> {
@@ -326,6 +326,3 @@ fn tls(error: &rustls::Error) -> Fault {
         _ => Fault::new(Cause::Unavailable, "TLS handshake failed"),
     }
 }
-
-#[cfg(test)]
-mod tests;
