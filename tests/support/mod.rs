@@ -8,6 +8,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 use tungstenite::client::IntoClientRequest;
 use tungstenite::http::Request;
@@ -98,9 +99,14 @@ impl Rig {
 
     /// Waits until a metric has reached `least`.
     pub fn metric_reaches(&self, name: &str, labels: &str, least: f64) {
+        self.metric_becomes(name, labels, |value| value >= least);
+    }
+
+    /// Waits until a metric is as wanted.
+    pub fn metric_becomes(&self, name: &str, labels: &str, is_wanted: impl Fn(f64) -> bool) {
         let begin = Instant::now();
-        while self.metric(name, labels) < least {
-            assert!(begin.elapsed() < PATIENCE, "{name}{{{labels}}} is {}, not {least}", self.metric(name, labels));
+        while !is_wanted(self.metric(name, labels)) {
+            assert!(begin.elapsed() < PATIENCE, "{name}{{{labels}}} stays at {}", self.metric(name, labels));
         }
     }
 }
@@ -112,6 +118,33 @@ impl Drop for Rig {
         }
         let _ = std::fs::remove_dir_all(&self.state);
     }
+}
+
+/// A rig that tests share while any of them runs: `static RIG: Shared = Shared::new();` and `RIG.with(&[…])`. Tests in it must
+/// not count by its metrics.
+pub struct Shared(Mutex<Weak<Rig>>);
+
+impl Shared {
+    pub const fn new() -> Shared {
+        Shared(Mutex::new(Weak::new()))
+    }
+
+    /// The rig; it is started, with these overrides, by whoever comes first.
+    pub fn with(&self, overrides: &[(&str, &str)]) -> Arc<Rig> {
+        let mut place = self.0.lock().unwrap_or_else(|broken| broken.into_inner());
+        place.upgrade().unwrap_or_else(|| {
+            let rig = Arc::new(Rig::with(overrides));
+            *place = Arc::downgrade(&rig);
+            rig
+        })
+    }
+}
+
+/// A Device-Id that nobody else in this process has: the newest connection of an id replaces the others.
+pub fn fresh_id() -> String {
+    static IDS: AtomicU32 = AtomicU32::new(1);
+    let [a, b, c, d] = IDS.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    format!("02:00:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
 }
 
 fn put(text: &str, section: &str, key: &str, value: &str) -> String {
@@ -170,9 +203,9 @@ pub struct Client {
 }
 
 impl Client {
-    /// Upgraded with the headers of a device; no hello yet.
+    /// Upgraded with the headers of a device, under an id of its own; no hello yet.
     pub fn connect(address: SocketAddr) -> Client {
-        Client::connect_as(address, "02:00:00:00:00:01", |_| {}).expect("upgrade")
+        Client::connect_as(address, &fresh_id(), |_| {}).expect("upgrade")
     }
 
     /// Upgraded under this Device-Id, after `change` to the request; the refusal's status and body otherwise.
@@ -277,18 +310,24 @@ impl Client {
 
     /// Everything up to and including the first thing of this kind (see [`Got::kind`]).
     pub fn until(&mut self, kind: &str) -> Vec<Got> {
+        self.timed_until(kind).into_iter().map(|(_, got)| got).collect()
+    }
+
+    /// The same with the time at which each thing was received.
+    pub fn timed_until(&mut self, kind: &str) -> Vec<(Instant, Got)> {
         let begin = Instant::now();
-        let mut all = Vec::new();
+        let mut all: Vec<(Instant, Got)> = Vec::new();
         loop {
             let left = PATIENCE.saturating_sub(begin.elapsed());
-            let Some(got) = self.next(left) else { panic!("waited for {kind}, got {:?}", kinds(&all)) };
+            let got = self.next(left);
+            let list = || kinds(&all.iter().map(|(_, got)| got.clone()).collect::<Vec<_>>());
+            let Some(got) = got else { panic!("waited for {kind}, got {:?}", list()) };
             let found = got.kind() == kind;
-            let ended = got == Got::End;
-            all.push(got);
+            assert!(found || got != Got::End, "waited for {kind}, the connection ended after {:?}", list());
+            all.push((Instant::now(), got));
             if found {
                 return all;
             }
-            assert!(!ended, "waited for {kind}, the connection ended after {:?}", kinds(&all));
         }
     }
 
