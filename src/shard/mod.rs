@@ -164,6 +164,7 @@ impl Shard {
         self.read_ready(now, &news.ready);
         self.drain_mailbox(now);
         self.floor.fire_timers(now);
+        self.end_drain(now);
         self.run_errands(now);
         self.flush_writes(now);
         self.ring_doorbells();
@@ -177,7 +178,7 @@ impl Shard {
         }
         let pours = if self.floor.errands.pours.is_empty() { Instant::NEVER } else { now + limits::POUR_AGAIN };
         let accept = self.listener.as_ref().and_then(Listener::resumes_at).unwrap_or(Instant::NEVER);
-        let drained = self.drain.as_ref().map_or(Instant::NEVER, |drain| drain.until);
+        let drained = self.drain.as_ref().filter(|drain| drain.until > now).map_or(Instant::NEVER, |drain| drain.until);
         self.floor.timers.next_deadline().min(pours).min(accept).min(drained)
     }
 
@@ -206,25 +207,24 @@ impl Shard {
         }
     }
 
-    /// Whether a draining shard has nothing left to do. When its time is over it closes what is left, and then waits only
-    /// for the last bytes.
-    pub fn is_drained(&mut self, now: Instant) -> bool {
-        let Some(drain) = &mut self.drain else { return false };
-        let is_over = now >= drain.until;
-        if self.floor.slots.is_empty() || (is_over && drain.is_closing) {
-            return true;
-        }
-        if is_over {
-            *drain = Drain { until: now + limits::CLOSE_LINGER, is_closing: true };
-            self.floor.close_all(now);
-            self.is_unfinished = true;
-        }
-        false
+    /// Whether a draining shard has nothing left to do, or no time left to do it.
+    pub fn is_drained(&self, now: Instant) -> bool {
+        let Some(drain) = &self.drain else { return false };
+        self.floor.slots.is_empty() || (drain.is_closing && now >= drain.until)
     }
 
     /// How many connections there are.
     pub fn connections(&self) -> usize {
         self.floor.slots.len()
+    }
+
+    /// When the time of a drain is over, what is left is closed; after that only the last bytes are waited for.
+    fn end_drain(&mut self, now: Instant) {
+        let Some(drain) = &mut self.drain else { return };
+        if now >= drain.until && !drain.is_closing {
+            *drain = Drain { until: now + limits::CLOSE_LINGER, is_closing: true };
+            self.floor.close_all(now);
+        }
     }
 
     fn accept(&mut self, now: Instant, arrivals: bool) {
@@ -405,3 +405,6 @@ fn class(job: &Job) -> Class {
 fn pool_of(pools: &mut [Pool], stage: Stage) -> Option<&mut Pool> {
     pools.iter_mut().find(|pool| pool.stage() == stage)
 }
+
+#[cfg(test)]
+mod tests;

@@ -107,9 +107,7 @@ proptest! {
                     // A frame: its number in four bytes, repeated to its length.
                     let class = if audio { Class::Audio } else { Class::Control };
                     let frame: Vec<u8> = number.to_be_bytes().iter().copied().cycle().take(len).collect();
-                    if let Pushed::Queued(_) = push(&mut outbox, class, &frame) {
-                        if !audio { control.push(number) }
-                    }
+                    if matches!(push(&mut outbox, class, &frame), Pushed::Queued(_)) && !audio { control.push(number) }
                     lengths.push(len);
                     number += 1;
                 }

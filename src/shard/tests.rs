@@ -1,0 +1,8 @@
+//! The shard under virtual time: connections are bytes in memory, time is a number, workers are desks that the test sits at.
+
+mod connections;
+mod door;
+mod flood;
+mod loopback;
+mod rig;
+mod turns;
