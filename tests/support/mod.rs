@@ -3,6 +3,9 @@
 //! The client is tungstenite's own WebSocket: a second opinion on ours. Nothing here sleeps; waiting is reading with a limit.
 #![allow(dead_code)] // each test program uses a part of it
 
+pub mod frames;
+pub mod sound;
+
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -13,7 +16,7 @@ use std::time::{Duration, Instant};
 use tungstenite::client::IntoClientRequest;
 use tungstenite::http::Request;
 use tungstenite::{Message, WebSocket};
-use voxlane::config::{self, Environment};
+use voxlane::config::{self, Config, Environment};
 use voxlane::server::Server;
 
 /// Longest wait for something that must come.
@@ -52,17 +55,8 @@ pub struct Rig {
 impl Rig {
     /// The scripted server with overrides, each `section.key = value` in TOML, as in `("asr.script", r#"["hello"]"#)`.
     pub fn with(overrides: &[(&str, &str)]) -> Rig {
-        static RIGS: AtomicU32 = AtomicU32::new(0);
-        let number = RIGS.fetch_add(1, Ordering::Relaxed);
-        let state = std::env::temp_dir().join(format!("voxlane-test-{}-{number}", std::process::id()));
-        let mut text = format!("{BASE}[state]\ndir = {state:?}\n");
-        for (path, value) in overrides {
-            let (section, key) = path.split_once('.').expect("section.key");
-            text = put(&text, section, key, value);
-        }
-        let loaded = config::parse(Some((Path::new("test.toml"), &text)), &Environment::new())
-            .unwrap_or_else(|mistakes| panic!("{mistakes}"));
-        let server = Server::start(&loaded.config).unwrap_or_else(|e| panic!("{e}"));
+        let (config, state) = configuration(overrides);
+        let server = Server::start(&config).unwrap_or_else(|e| panic!("{e}"));
         server.wait_ready(PATIENCE).expect("ready");
         let at = server.addresses();
         Rig { device: at.device, http: at.http, admin: at.admin, server: Some(server), state }
@@ -145,6 +139,20 @@ pub fn fresh_id() -> String {
     static IDS: AtomicU32 = AtomicU32::new(1);
     let [a, b, c, d] = IDS.fetch_add(1, Ordering::Relaxed).to_be_bytes();
     format!("02:00:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
+}
+
+/// The scripted server's configuration with overrides, and its state folder, which nobody else uses.
+pub fn configuration(overrides: &[(&str, &str)]) -> (Config, PathBuf) {
+    static RIGS: AtomicU32 = AtomicU32::new(0);
+    let number = RIGS.fetch_add(1, Ordering::Relaxed);
+    let state = std::env::temp_dir().join(format!("voxlane-test-{}-{number}", std::process::id()));
+    let mut text = format!("{BASE}[state]\ndir = {state:?}\n");
+    for (path, value) in overrides {
+        let (section, key) = path.split_once('.').expect("section.key");
+        text = put(&text, section, key, value);
+    }
+    let loaded = config::parse(Some((Path::new("test.toml"), &text)), &Environment::new());
+    (loaded.unwrap_or_else(|mistakes| panic!("{mistakes}")).config, state)
 }
 
 fn put(text: &str, section: &str, key: &str, value: &str) -> String {
@@ -344,6 +352,13 @@ impl Client {
         self.send(json!({"type": "ping"}));
         self.until("pong");
     }
+}
+
+/// A Device-Id that no other client of this process has: the newest connection of a device ends its older ones.
+pub fn device_id() -> String {
+    static DEVICES: AtomicU32 = AtomicU32::new(1);
+    let [a, b, c, d] = DEVICES.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    format!("02:00:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
 }
 
 /// Kinds in order, runs of packets as one.
