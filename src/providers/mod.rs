@@ -8,12 +8,14 @@ pub mod child;
 pub mod command;
 pub mod espeak;
 pub mod http;
+pub mod model;
 pub mod openai;
 pub mod patience;
 pub mod scripted;
 pub mod sound;
 pub mod sse;
 mod wav;
+pub mod whisper;
 
 #[cfg(test)]
 mod stub;
