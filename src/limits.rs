@@ -229,8 +229,10 @@ pub const SERVICE_BUFFER_BYTES: usize = 16 * 1024;
 pub const SERVICE_JSON_BYTES: usize = 2 * 1024 * 1024;
 /// What is read of a refusal to learn its reason; more is left, and with it the connection.
 pub const SERVICE_REFUSAL_BYTES: usize = 8 * 1024;
-/// How long a refusal's reason, or the formal end of a finished stream, is waited for.
+/// How long a refusal's reason is waited for.
 pub const SERVICE_TAIL: Duration = Duration::from_millis(200);
+/// How long the formal end of a finished answer is waited for, to keep its connection; the answer's last sentence waits with it.
+pub const SERVICE_END: Duration = Duration::from_millis(50);
 /// One line, and the data of one event, in a stream of server-sent events; a token's event has about 300 bytes.
 pub const SSE_EVENT_BYTES: usize = 64 * 1024;
 /// Between two pieces of a sentence's audio.

@@ -19,7 +19,7 @@ use line::{Tracked, Watch};
 use lookup::Lookup;
 use std::io::Read;
 use std::sync::Arc;
-use ureq::tls::TlsConfig;
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::unversioned::multipart::Form;
 use ureq::unversioned::transport::{ConnectProxyConnector, Connector, RustlsConnector};
 use ureq::{Agent, BodyReader, Proxy};
@@ -28,6 +28,30 @@ use ureq::{Agent, BodyReader, Proxy};
 #[derive(Clone, Debug)]
 pub struct HttpClient {
     agent: Agent,
+}
+
+/// How the client reaches services.
+#[derive(Clone, Debug, Default)]
+pub struct HttpConfig {
+    /// Go through the proxy that `HTTPS_PROXY` and the like name. Off by default, since services are mostly near.
+    pub proxy_from_environment: bool,
+    /// Certificates, as PEM, of the authorities to trust instead of the web's, which are compiled in: for a service of one's own.
+    pub authorities: Option<Vec<u8>>,
+}
+
+fn roots(authorities: &Option<Vec<u8>>) -> Result<RootCerts, Fault> {
+    let Some(pem) = authorities else { return Ok(RootCerts::WebPki) };
+    let refused = |what| Fault::new(Cause::Refused, what);
+    let mut certs = Vec::new();
+    for item in parse_pem(pem) {
+        if let PemItem::Certificate(cert) = item.map_err(|_| refused("a certificate authority's PEM is damaged"))? {
+            certs.push(cert);
+        }
+    }
+    if certs.is_empty() {
+        return Err(refused("no certificate of an authority in the PEM"));
+    }
+    Ok(RootCerts::from(certs))
 }
 
 /// What is sent.
@@ -62,13 +86,17 @@ pub struct Until {
 }
 
 impl HttpClient {
-    /// A client that trusts the certificate authorities of the web, compiled in. With `proxy_from_environment` it goes through
-    /// the proxy that `HTTPS_PROXY` and the like name; off by default, since services are mostly near.
-    pub fn new(proxy_from_environment: bool) -> HttpClient {
+    /// A client for the process.
+    ///
+    /// # Errors
+    /// Refused: there is no certificate in `authorities`, or a damaged one.
+    pub fn new(config: &HttpConfig) -> Result<HttpClient, Fault> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls =
+            TlsConfig::builder().unversioned_rustls_crypto_provider(provider).root_certs(roots(&config.authorities)?);
         let config = Agent::config_builder()
-            .tls_config(TlsConfig::builder().unversioned_rustls_crypto_provider(provider).build())
-            .proxy(if proxy_from_environment { Proxy::try_from_env() } else { None })
+            .tls_config(tls.build())
+            .proxy(if config.proxy_from_environment { Proxy::try_from_env() } else { None })
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
@@ -82,7 +110,7 @@ impl HttpClient {
             .timeout_connect(Some(limits::SERVICE_SETUP))
             .build();
         let connector = ().chain(ConnectProxyConnector::default()).chain(Tracked).chain(RustlsConnector::default());
-        HttpClient { agent: Agent::with_parts(config, connector, Lookup::default()) }
+        Ok(HttpClient { agent: Agent::with_parts(config, connector, Lookup::default()) })
     }
 
     /// Sends `request` and waits for the head of the answer, which has a 2xx status.
@@ -215,9 +243,9 @@ impl Exchange {
 
     /// Reads the formal end of a body that has said all, so that its connection can be used again. Waits for it briefly.
     pub fn finish(mut self, now: Instant) {
-        let until = Until { by: now + limits::SERVICE_TAIL, what: "end of the answer" };
-        let mut piece = [0; 256];
-        for _ in 0..4 {
+        let until = Until { by: now + limits::SERVICE_END, what: "end of the answer" };
+        let mut piece = [0; 1_024];
+        for _ in 0..8 {
             if !matches!(self.read(&mut piece, until), Ok(n) if n > 0) {
                 return;
             }

@@ -211,8 +211,10 @@ impl Answer<'_> {
             self.think.push(&text, &mut clean);
             self.say(&clean);
         }
-        if choice.finish_reason.is_some() {
+        if choice.finish_reason.is_some() && !self.over {
+            // What follows is bookkeeping; the last sentence need not wait for it.
             self.finish = choice.finish_reason;
+            self.over = true;
         }
         if self.over { Flow::Stop } else { Flow::Continue }
     }
@@ -228,6 +230,8 @@ impl Answer<'_> {
         self.said += text.len();
         let full = limits::REPLY_BYTES - self.said < 4;
         if (self.on_text)(text) == Flow::Stop || full {
+            // Nothing more is wanted: not even the thoughts' end.
+            self.think = Think::default();
             self.finish = Some("length".to_owned());
             self.over = true;
         }

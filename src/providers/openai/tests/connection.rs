@@ -156,7 +156,7 @@ fn black_hole() -> (SocketAddr, Vec<Socket>) {
 #[test]
 fn a_connection_that_does_not_come_about_ends_too() {
     let (addr, _kept) = black_hole();
-    let away = |base_url| Service { client: HttpClient::new(false), base_url, model: String::new(), api_key: None };
+    let away = |base_url| Service { client: client(), base_url, model: String::new(), api_key: None };
     let mut hole = asr(away(format!("http://{addr}/v1")));
     assert_eq!(hear(&mut hole, &call(SHORT)), Err(Fault::timeout("connect")));
     // Whenever the cancel comes, before the connection is begun or while it is waited for, it ends the call.
@@ -185,12 +185,7 @@ fn a_name_is_looked_up() {
 #[test]
 fn an_address_that_is_none_is_refused_at_once() {
     for base_url in ["", "localhost:8080/v1", "ftp://host/v1", "http://", "http://ho st/v1"] {
-        let service = Service {
-            client: HttpClient::new(false),
-            base_url: base_url.to_owned(),
-            model: String::new(),
-            api_key: None,
-        };
+        let service = Service { client: client(), base_url: base_url.to_owned(), model: String::new(), api_key: None };
         let config = AsrConfig { service, language: None, language_unknown: None, verbose: false };
         assert_eq!(OpenAiAsr::new(config).map_err(|f| f.cause).err(), Some(Cause::Refused), "{base_url:?}");
     }

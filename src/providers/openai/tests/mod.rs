@@ -2,12 +2,13 @@
 
 mod connection;
 mod conversation;
+mod secure;
 mod speech;
 
 use super::Service;
 use crate::job::Cancel;
 use crate::providers::Call;
-use crate::providers::http::HttpClient;
+use crate::providers::http::{HttpClient, HttpConfig};
 use crate::providers::stub::Stub;
 use crate::time::{Clock, Duration};
 
@@ -21,11 +22,10 @@ fn call(ms: u64) -> Call {
     Call { clock, deadline: clock.now() + Duration::from_millis(ms), cancel: Cancel::new() }
 }
 
+fn client() -> HttpClient {
+    HttpClient::new(&HttpConfig::default()).unwrap()
+}
+
 fn service(stub: &Stub) -> Service {
-    Service {
-        client: HttpClient::new(false),
-        base_url: stub.url(),
-        model: "m-1".to_owned(),
-        api_key: Some("canary-key".to_owned()),
-    }
+    Service { client: client(), base_url: stub.url(), model: "m-1".to_owned(), api_key: Some("canary-key".to_owned()) }
 }
