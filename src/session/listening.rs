@@ -388,3 +388,6 @@ pub(super) fn text_within(text: &str, bytes: usize) -> &str {
     }
     &text[..end]
 }
+
+#[cfg(test)]
+mod tests;

@@ -318,3 +318,9 @@ impl Session {
         self.hang_up(now, 1003, "audio not understood", kit);
     }
 }
+
+#[cfg(test)]
+mod model;
+
+#[cfg(test)]
+mod tests;

@@ -15,17 +15,21 @@ pub struct Splitter {
     /// A sentence has been given out.
     begun: bool,
     in_code: bool,
+    /// All that is here was looked at in vain: more text must come first.
+    in_vain: bool,
 }
 
 impl Splitter {
     /// More text.
     pub fn push(&mut self, text: &str) {
         self.text.push_str(text);
+        self.in_vain = false;
     }
 
     /// No more text comes.
     pub fn end(&mut self) {
         self.ended = true;
+        self.in_vain = false;
     }
 
     /// Bytes not given out yet.
@@ -40,6 +44,15 @@ impl Splitter {
 
     /// The next whole sentence, trimmed and never empty.
     pub fn next_sentence(&mut self) -> Option<String> {
+        if self.in_vain {
+            return None;
+        }
+        let sentence = self.cut_sentence();
+        self.in_vain = sentence.is_none();
+        sentence
+    }
+
+    fn cut_sentence(&mut self) -> Option<String> {
         loop {
             if self.in_code && !self.skip_code() {
                 return None;

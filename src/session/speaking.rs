@@ -139,7 +139,8 @@ impl Session {
         while let Some(index) = voice.reply.next_to_speak() {
             let text = voice.reply.speech(index).to_string();
             let language = words::language_of(&text, other).unwrap_or(own);
-            let first_byte_by = now + self.rules.first_byte;
+            let left = if voice.is_silent() { turn.budget } else { Instant::NEVER };
+            let first_byte_by = (now + self.rules.first_byte).min(left);
             // Synthesis may wait for the sentence before it to be played, and is then paced by its own.
             let deadline = first_byte_by + limits::SENTENCE_AUDIO * 2;
             let (cancel, ticket) = (Cancel::new(), Ticket { turn: turn.id, ..self.ticket });
