@@ -6,7 +6,7 @@
 use crate::format::{Lang, ReplyFormat};
 use crate::ids::Ticket;
 use crate::limits;
-use crate::resilience::fault::Fault;
+use crate::resilience::fault::{Cause, Fault};
 use crate::time::Instant;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -195,6 +195,13 @@ pub struct Failure {
     pub sentence: u16,
     /// Why.
     pub fault: Fault,
+}
+
+impl Failure {
+    /// A defect of ours; `what` is for the log.
+    pub fn internal(stage: Stage, sentence: u16, what: &str) -> Failure {
+        Failure { stage, sentence, fault: Fault::new(Cause::Internal, what) }
+    }
 }
 
 /// Text of a reply, inline. Always whole characters.

@@ -11,6 +11,10 @@
 //! pool may grow. A [`Desk`] is a worker's end of its lanes to all shards. Doorbells are rung once per loop pass and only for
 //! who sleeps. Shards and workers never mention each other: they meet here and in `job`.
 //!
+//! What it costs (`benches/lanes.rs`, a shared 2-core machine): a piece of an answer out and taken 0.4 µs, a job out and its
+//! end back 0.7 µs, a 60 ms block fed and read 0.7 µs, a look at an idle pool of 1,024 workers 0.1 µs; there and back between
+//! two threads that both sleep 13 µs.
+//!
 //! What is promised: a job given to a worker ends with exactly one final outcome, also when its worker dies; an answer goes to
 //! the shard of its ticket and to no other; no wake-up is lost (each pairing argues for itself where it stands).
 

@@ -15,7 +15,6 @@ use crate::audio::pcm::PcmBlock;
 use crate::ids::Ticket;
 use crate::job::{Answer, Failure, Job, Outcome, Stage};
 use crate::limits;
-use crate::resilience::fault::{Cause, Fault};
 use crate::time::Instant;
 use crossbeam::channel::Receiver;
 use ringbuf::traits::{Consumer, Observer, Producer};
@@ -158,7 +157,7 @@ impl Pool {
     /// refused ones do not count, the pass that makes room for them comes here anyway.
     ///
     /// To be called in every pass between [`super::Doorbell::awake`] and [`super::Doorbell::may_sleep`]: workers ring once,
-    /// then rely on this look. Jobs of a worker that died are answered here as [`Cause::Internal`].
+    /// then rely on this look. Jobs of a worker that died are answered here, as failed by a defect of ours.
     pub fn drain(
         &mut self,
         now: Instant,
@@ -400,7 +399,6 @@ fn forget(lane: &mut ShardEnd, over: Given, hearing: &mut HashMap<Ticket, u16>) 
 
 /// The answer of a worker that cannot give one any more.
 fn lost(stage: Stage, given: Given) -> Answer {
-    let fault = Fault::new(Cause::Internal, "the worker died");
-    let failure = Failure { stage, sentence: given.sentence, fault };
+    let failure = Failure::internal(stage, given.sentence, "the worker died");
     Answer { ticket: given.ticket, outcome: Outcome::Failed(Box::new(failure)) }
 }

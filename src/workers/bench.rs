@@ -62,16 +62,22 @@ impl Bench {
         self.started = self.clock.now();
         self.has_first = false;
         self.panel.shift(Gauge::WorkersBusy, 1);
-        let mut panicked = false;
+        let (mut panicked, mut ran) = (false, false);
         let result = match provider {
             _ if job.cancel.is_cancelled() => Err(Fault::cancelled()),
             _ if job.deadline <= self.started => Err(Fault::timeout("no worker was free in time")),
             Err(fault) => Err(fault.clone()),
-            Ok(provider) => catch_unwind(AssertUnwindSafe(|| work(provider, self))).unwrap_or_else(|_| {
-                panicked = true;
-                Err(Fault::new(Cause::Internal, "the provider panicked"))
-            }),
+            Ok(provider) => {
+                ran = true;
+                catch_unwind(AssertUnwindSafe(|| work(provider, self))).unwrap_or_else(|_| {
+                    panicked = true;
+                    Err(Fault::new(Cause::Internal, "the provider panicked"))
+                })
+            }
         };
+        if ran {
+            self.panel.record(Series::JobDuration, self.clock.now().since(self.started));
+        }
         self.panel.shift(Gauge::WorkersBusy, -1);
         self.finish(job, result);
         panicked
@@ -87,7 +93,6 @@ impl Bench {
         self.panel.count(counter(result.as_ref().err().map(|fault| fault.cause)));
         if result.is_ok() {
             self.first();
-            self.panel.record(Series::JobDuration, self.clock.now().since(self.started));
         }
         let outcome = result.unwrap_or_else(|fault| {
             let sentence = if let Work::Speak(what) = &job.work { what.sentence } else { 0 };

@@ -9,7 +9,7 @@ use crate::job::Stage;
 use crate::lanes::{self, Desk, Doorbell, Flow, Pool, PoolHandle, PoolSpec, PoolState};
 use crate::limits;
 use crate::metrics::readiness::Ready;
-use crate::metrics::registry::{Home, Registry};
+use crate::metrics::registry::{Home, Probe, Registry};
 use crate::providers::{LanguageModel, Recogniser, Synthesiser};
 use crate::resilience::fault::{Cause, Fault};
 use crate::time::{Clock, Duration};
@@ -166,8 +166,44 @@ fn start(stage: Stage, spec: PoolSpec, stack: usize, base: &Base, run: Run) -> i
     };
     let (pools, foreman) = lanes::build(stage, spec, &base.shards, clock, Box::new(spawn));
     let handle = foreman.handle();
+    threads_probes(&handle).into_iter().for_each(|probe| base.registry.watch(probe));
     let foreman = Builder::new().name(format!("{}-foreman", stage.name())).spawn(move || foreman.run())?;
     Ok((pools, Crew { handle, foreman }))
+}
+
+/// What became of a pool's threads, asked for when somebody looks.
+fn threads_probes(handle: &PoolHandle) -> [Probe; 4] {
+    type Value = fn(PoolState) -> u32;
+    const EVENTS: [Value; 4] = [|pool| pool.started, |pool| pool.died, |pool| pool.retired, |pool| pool.not_started];
+    let labels = match handle.stage() {
+        Stage::Asr => [
+            r#"pool="asr",event="started""#,
+            r#"pool="asr",event="died""#,
+            r#"pool="asr",event="retired""#,
+            r#"pool="asr",event="not_started""#,
+        ],
+        Stage::Llm => [
+            r#"pool="llm",event="started""#,
+            r#"pool="llm",event="died""#,
+            r#"pool="llm",event="retired""#,
+            r#"pool="llm",event="not_started""#,
+        ],
+        Stage::Tts => [
+            r#"pool="tts",event="started""#,
+            r#"pool="tts",event="died""#,
+            r#"pool="tts",event="retired""#,
+            r#"pool="tts",event="not_started""#,
+        ],
+    };
+    std::array::from_fn(|i| {
+        let (handle, value) = (handle.clone(), EVENTS[i]);
+        Probe {
+            name: "voxlane_worker_threads_total",
+            labels: labels[i],
+            help: "Threads of pools by what became of them.",
+            value: Box::new(move || u64::from(value(handle.state()))),
+        }
+    })
 }
 
 /// A pool whose workers wait for a service: one job each.

@@ -59,6 +59,9 @@ fn an_answer_streams_back_and_is_counted() {
     assert!(matches!(ending(&answers), Outcome::ReplyEnd(ReplyEnd::Complete)));
     let registry = rig.end();
     assert_eq!(registry.total(Counter::JobsOk), 1);
+    let mut threads = Vec::new();
+    registry.probes(|probe| threads.push((probe.labels, (probe.value)())));
+    assert!(threads.contains(&(r#"pool="llm",event="started""#, 1)), "{threads:?}");
     let sums = registry.sums();
     let llm = sums.iter().find(|sum| sum.home == Home::Worker("llm")).unwrap();
     for series in [Series::JobWait, Series::JobFirst, Series::JobDuration] {
