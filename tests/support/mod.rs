@@ -5,6 +5,7 @@
 
 pub mod frames;
 pub mod sound;
+pub mod world;
 
 use serde_json::{Value, json};
 use std::io::{Read, Write};
