@@ -1,7 +1,8 @@
-//! WAV as programs write it to a pipe: pushed in pieces of any length, the samples handed on as they come.
+//! WAV as programs and services stream it: pushed in pieces of any length, the samples handed on as they come.
 //!
-//! The sizes in such a header are guesses made before the sound was (espeak-ng writes 0x7FFFF000, others 0 or -1), so the data
-//! goes to the end of the stream. What follows is read: 16-bit PCM, one channel or two (folded to one).
+//! The sizes in such a header are often guesses made before the sound was (espeak-ng writes 0x7FFFF000, others 0 or -1): then the
+//! data goes to the end of the stream. A size that can be true is believed, and what follows the data is no sound. What is read:
+//! PCM of 8, 16, 24 or 32 bits and 32-bit floats, folded to one channel.
 
 use super::{Flow, Sound};
 use crate::resilience::fault::{Cause, Fault};
@@ -9,10 +10,15 @@ use crate::resilience::fault::{Cause, Fault};
 /// Bytes before the samples, beyond which this is no WAV of a speech program.
 const HEADER_MAX: usize = 4 * 1024;
 
+/// From here on a size of the data is a guess.
+const SIZE_GUESSED: usize = 0x7fff_0000;
+
 /// A stream being read.
 #[derive(Default)]
 pub struct WavStream {
     state: State,
+    /// Bytes of samples still to come.
+    left: usize,
     /// Bytes that wait for more: the header so far, then at most one frame of samples.
     waiting: Vec<u8>,
     samples: Vec<i16>,
@@ -29,7 +35,10 @@ enum State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Format {
     rate: u32,
-    channels: u16,
+    channels: usize,
+    /// Bytes of one sample.
+    bytes: usize,
+    float: bool,
 }
 
 impl WavStream {
@@ -58,8 +67,9 @@ impl WavStream {
 
     fn read_header(&mut self) {
         match parse(&self.waiting) {
-            Ok(Some((format, start))) => {
+            Ok(Some((format, start, size))) => {
                 self.waiting.drain(..start);
+                self.left = if size == 0 || size >= SIZE_GUESSED { usize::MAX } else { size };
                 self.state = State::Samples(format);
             }
             Ok(None) if self.waiting.len() > HEADER_MAX => self.state = State::Strange("no samples where WAV has them"),
@@ -69,22 +79,39 @@ impl WavStream {
     }
 
     fn hand_on(&mut self, format: Format, on_audio: &mut dyn FnMut(Sound<'_>) -> Flow) -> Flow {
-        let frame = 2 * usize::from(format.channels);
-        let whole = self.waiting.len() / frame * frame;
-        if whole == 0 {
+        let frame = format.bytes * format.channels;
+        let whole = self.waiting.len().min(self.left) / frame * frame;
+        self.left -= whole;
+        self.samples.clear();
+        self.samples.extend(self.waiting[..whole].chunks_exact(frame).map(|frame| format.fold(frame)));
+        self.waiting.drain(..whole);
+        if self.left < frame {
+            self.waiting.clear();
+        }
+        if self.samples.is_empty() {
             return Flow::Continue;
         }
-        self.samples.clear();
-        let value = |b: &[u8]| i32::from(i16::from_le_bytes([b[0], b[1]]));
-        let fold = |frame: &[u8]| (frame.chunks_exact(2).map(value).sum::<i32>() / i32::from(format.channels)) as i16;
-        self.samples.extend(self.waiting[..whole].chunks_exact(frame).map(fold));
-        self.waiting.drain(..whole);
         on_audio(Sound { rate: format.rate, pcm: &self.samples })
     }
 }
 
-/// The format, and where the samples begin; `None` while the header is not all there.
-fn parse(bytes: &[u8]) -> Result<Option<(Format, usize)>, &'static str> {
+impl Format {
+    /// The mean of a frame's channels.
+    fn fold(&self, frame: &[u8]) -> i16 {
+        let value = |sample: &[u8]| match (self.float, sample) {
+            // `as` turns what is no number into silence and bounds the rest.
+            (true, &[a, b, c, d]) => i32::from((f32::from_le_bytes([a, b, c, d]) * 32_767.0) as i16),
+            // Eight bits are counted from zero, all others from the middle.
+            (_, &[a]) => (i32::from(a) - 128) << 8,
+            (_, &[.., low, high]) => i32::from(i16::from_le_bytes([low, high])),
+            _ => 0,
+        };
+        (frame.chunks_exact(self.bytes).map(value).sum::<i32>() / self.channels as i32) as i16
+    }
+}
+
+/// The format, where the samples begin, and how many bytes of them the header promises; `None` while it is not all there.
+fn parse(bytes: &[u8]) -> Result<Option<(Format, usize, usize)>, &'static str> {
     let starts = |at: usize, word: &[u8]| bytes.get(at..at + 4).is_none_or(|found| found == word);
     if !starts(0, b"RIFF") || !starts(8, b"WAVE") {
         return Err("this is no WAV");
@@ -95,8 +122,9 @@ fn parse(bytes: &[u8]) -> Result<Option<(Format, usize)>, &'static str> {
         let Some(&[a, b, c, d, s0, s1, s2, s3]) = bytes.get(at..at + 8) else { return Ok(None) };
         let size = u32::from_le_bytes([s0, s1, s2, s3]) as usize;
         match &[a, b, c, d] {
-            b"data" => return format.map(|f| Some((f, at + 8))).ok_or("samples without a format"),
-            b"fmt " => match bytes.get(at + 8..at + 24) {
+            b"data" => return format.map(|f| Some((f, at + 8, size))).ok_or("samples without a format"),
+            // The extensible form keeps its true kind behind the 16 bytes that all have.
+            b"fmt " => match bytes.get(at + 8..at + 8 + size.clamp(16, 40)) {
                 Some(body) => format = Some(read_format(body)?),
                 None => return Ok(None),
             },
@@ -111,17 +139,17 @@ fn parse(bytes: &[u8]) -> Result<Option<(Format, usize)>, &'static str> {
 }
 
 fn read_format(body: &[u8]) -> Result<Format, &'static str> {
-    let u16_at = |at: usize| u16::from_le_bytes([body[at], body[at + 1]]);
-    let rate = u32::from_le_bytes([body[4], body[5], body[6], body[7]]);
+    let u16_at = |at: usize| body.get(at..at + 2).map_or(0, |b| u16::from_le_bytes([b[0], b[1]]));
+    let rate = body.get(4..8).map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
     let (kind, channels, bits) = (u16_at(0), u16_at(2), u16_at(14));
-    // 0xFFFE is the extensible form of the same.
-    if ![1, 0xfffe].contains(&kind) || bits != 16 {
-        return Err("WAV of another kind than 16-bit PCM");
+    let kind = if kind == 0xfffe { u16_at(24) } else { kind };
+    if !matches!((kind, bits), (1, 8 | 16 | 24 | 32) | (3, 32)) {
+        return Err("WAV of another kind than PCM");
     }
-    if !(8_000..=48_000).contains(&rate) || !(1..=2).contains(&channels) {
+    if !(8_000..=48_000).contains(&rate) || !(1..=8).contains(&channels) {
         return Err("WAV of a strange rate or number of channels");
     }
-    Ok(Format { rate, channels })
+    Ok(Format { rate, channels: channels.into(), bytes: usize::from(bits / 8), float: kind == 3 })
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! so short a context timestamps must stay on, or the text repeats itself to the end. Silence and noise always become words, so
 //! an improbable text is taken for none. The figures behind each setting stand beside it.
 
-mod simplified;
+pub(super) mod simplified;
 
 use super::{About, Call, Recogniser};
 use crate::format::Lang;

@@ -5,6 +5,8 @@ use crate::format::Lang;
 use crate::job::{Recognise, Transcript};
 use crate::limits;
 use crate::providers::http::{Content, Until, error_word};
+use crate::providers::scripted::has_han;
+use crate::providers::whisper::simplified::simplify;
 use crate::providers::{About, Call, Recogniser};
 use crate::resilience::fault::{Cause, Fault};
 use serde::Deserialize;
@@ -117,14 +119,22 @@ impl Answer {
         let means: Vec<f32> = self.segments.iter().filter_map(|s| s.avg_logprob).filter(|p| p.is_finite()).collect();
         let confidence = (!means.is_empty()).then(|| means.iter().sum::<f32>() / means.len() as f32);
         let text = if silent { "" } else { super::cut(self.text.trim(), limits::TRANSCRIPT_BYTES).trim_end() };
-        let language = asked.or_else(|| self.language.as_deref().and_then(language_named));
-        Transcript { text: text.to_owned(), language, confidence }
+        let named = asked.or_else(|| self.language.as_deref().and_then(language_named));
+        // Plain answers do not name the language, but Chinese shows.
+        let language = named.or_else(|| is_chinese(text).then_some(Lang::ZH));
+        let text = if language == Some(Lang::ZH) { simplify(text) } else { text.to_owned() };
+        Transcript { text, language, confidence }
     }
 }
 
 fn not_a_transcript(body: &[u8]) -> Fault {
     let word = error_word(body);
     Fault::new(Cause::Malformed, format!("no transcript in the answer {word}").trim_end())
+}
+
+/// Chinese characters, and none of the kana that Japanese mixes with them.
+fn is_chinese(text: &str) -> bool {
+    has_han(text) && !text.chars().any(|c| matches!(c, '\u{3040}'..='\u{30ff}'))
 }
 
 /// Services name a language by its code or, as Whisper does, by its English name.
@@ -189,6 +199,12 @@ mod tests {
         let silence = r#"{"text":"Thank you.","segments":[{"avg_logprob":-1.4,"no_speech_prob":0.9}]}"#;
         assert_eq!(read(silence).text, "");
         assert_eq!(read(r#"{"text":"a","language":"klingon"}"#).language, None);
+        let plain = read(r#"{"text":"現在幾點"}"#);
+        assert_eq!((plain.text.as_str(), plain.language), ("现在几点", Some(Lang::ZH)));
+        assert_eq!(
+            read(r#"{"text":"今日は晴れ"}"#),
+            Transcript { text: "今日は晴れ".to_owned(), language: None, confidence: None }
+        );
     }
 
     #[test]

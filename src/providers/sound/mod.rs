@@ -1,12 +1,11 @@
 //! Sound as services and programs send it, decoded while it comes: WAV, raw samples, MP3, Ogg-Opus.
 //!
 //! What comes is foreign: it may be cut, lie about its length, be something else than was asked for, or never end. All of it
-//! ends in samples, a [`Fault`] or a bound. MP3 is decoded by symphonia, Opus by the codec of `audio`. WAV is read here: its
-//! readers take the header at its word, and a header written before the audio exists cannot be true.
+//! ends in samples, a [`Fault`] or a bound. MP3 is decoded by symphonia, Opus by the codec of `audio`, WAV by `wav`.
 
 mod compressed;
-mod wav;
 
+use super::wav::WavStream;
 use super::{Flow, Sound};
 use crate::audio::resample::RATES;
 use crate::limits;
@@ -70,7 +69,7 @@ pub fn decode(
     let mut rest = head.chain(source).take(limits::SENTENCE_SOUND_BYTES as u64);
     let mut out = Out { on_audio, samples: 0, stopped: false };
     match head {
-        b"RIFF" => wav::decode(&mut rest, &mut out)?,
+        b"RIFF" => decode_wav(&mut rest, &mut out)?,
         b"OggS" => compressed::decode_ogg(&mut rest, &mut out)?,
         // A page or a JSON document. Samples begin so only by a very rare accident: near silence has zeros.
         [b'<', b'!' | b'h' | b'?', ..] | [b'{', b'"' | b' ' | b'\n', ..] => {
@@ -110,6 +109,28 @@ impl Out<'_> {
         let wants = room > 0 && (self.on_audio)(Sound { rate, pcm: &pcm[..room] }) == Flow::Continue;
         self.stopped = !wants || room < pcm.len();
         Ok(if self.stopped { Flow::Stop } else { Flow::Continue })
+    }
+}
+
+fn decode_wav(source: &mut impl Read, out: &mut Out<'_>) -> Result<(), Fault> {
+    let mut stream = WavStream::default();
+    let mut bytes = [0; 4_096];
+    loop {
+        let read = source.read(&mut bytes).map_err(source_fault)?;
+        if read == 0 {
+            return stream.finish();
+        }
+        let mut fault = None;
+        let mut give = |sound: Sound<'_>| match out.give(sound.rate, sound.pcm) {
+            Ok(flow) => flow,
+            Err(error) => {
+                fault = Some(error);
+                Flow::Stop
+            }
+        };
+        if stream.push(&bytes[..read], &mut give) == Flow::Stop {
+            return fault.map_or_else(|| stream.finish(), Err);
+        }
     }
 }
 
