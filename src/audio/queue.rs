@@ -132,8 +132,8 @@ enum End {
 
 const BLOCK: usize = limits::PCM_BLOCK_SAMPLES;
 const SAMPLE_BYTES: usize = size_of::<i16>();
-/// Room made for the first block of an utterance, samples: 4 s. Most utterances need no more.
-const FIRST_ROOM: usize = 64_000;
+/// Room made for the first block of an utterance, samples: 6 s. Most utterances need no more; a longer one doubles it.
+const FIRST_ROOM: usize = 96_000;
 
 impl AudioQueue {
     /// An empty queue; it holds no memory until the first block.
