@@ -1,5 +1,6 @@
-//! Opus by libopus, in memory of our own: states live in one boxed slab each, so that they can be pooled and reset (0.2 µs)
-//! instead of made anew (45–96 µs).
+//! Opus by libopus, in memory of our own: states live in one boxed slab each, so that they can be pooled and reset instead of
+//! made anew. An encoder's reset costs 0.5 µs against 30–96; a decoder's 27 against 55, as libopus 1.6 asks the processor for
+//! its features again, which traps in a virtual machine.
 //!
 //! A *packet* says all about itself: its first byte (TOC) gives duration, bandwidth and channels (RFC 6716, 3.1). So the
 //! decoder is never told what a device announced; it takes SILK, CELT and hybrid packets of 2.5 to 120 ms, mono or stereo,

@@ -9,6 +9,7 @@ use crate::audio::vad::Engine;
 use crate::format::{Codec, UplinkFormat};
 use crate::ids::{Ticket, TurnId};
 use crate::time::Duration;
+use proptest::prelude::*;
 
 const OPUS: UplinkFormat = UplinkFormat { codec: Codec::Opus, rate: 16_000, channels: 1 };
 const PCM: UplinkFormat = UplinkFormat { codec: Codec::Pcm, rate: 16_000, channels: 1 };
@@ -320,4 +321,75 @@ fn a_lent_ear_knows_nothing_of_the_session_before() {
     run(true);
     assert_eq!(run(false), first);
     assert_eq!(pool.bytes(), 0, "a spare ear holds no audio");
+}
+
+/// What somebody may do to an ear: (kind, number, bytes).
+fn deeds() -> impl Strategy<Value = Vec<(u8, u16, Vec<u8>)>> {
+    prop::collection::vec((0_u8..12, any::<u16>(), prop::collection::vec(any::<u8>(), 0..400)), 1..60)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    /// Any packets in any order, in any format a hello may name: no panic, edges in their order, the books balance.
+    #[test]
+    fn no_packet_breaks_an_ear(
+        deeds in deeds(),
+        opus_uplink in any::<bool>(),
+        rate in prop_oneof![Just(16_000_u32), Just(48_000), Just(44_100), any::<u32>()],
+        channels in 0_u8..4,
+        level in any::<bool>(),
+    ) {
+        let codec = if opus_uplink { Codec::Opus } else { Codec::Pcm };
+        let mut ear = ear(if level { Engine::Level } else { Engine::Auto }, UplinkFormat { codec, rate, channels });
+        let (mut open, mut total) = (false, [0_u64; 3]);
+        for (kind, number, bytes) in deeds {
+            match kind {
+                0 => {
+                    let listening = if number % 2 == 0 { Listening::Manual } else { Listening::Endpointed };
+                    ear.restart(listening, Duration::from_millis(u64::from(number % 200)));
+                    open = false;
+                }
+                1 => {
+                    let ended = ear.finish();
+                    prop_assert!(open || ended.is_none());
+                    open = false;
+                }
+                // Something loud and long, so that there is something to cut.
+                2..=6 => {
+                    let loud: Vec<u8> = bytes.repeat(9).into_iter().take(1_920).collect();
+                    let packet = if opus_uplink { &bytes } else { &loud };
+                    if let Ok(heard) = ear.hear(packet) {
+                        match heard.edge {
+                            Some(Edge::Onset) => prop_assert!(!std::mem::replace(&mut open, true)),
+                            Some(Edge::FalseStart) => prop_assert!(std::mem::replace(&mut open, false)),
+                            Some(Edge::End(utterance)) => {
+                                prop_assert!(std::mem::replace(&mut open, false));
+                                prop_assert!(utterance.voiced <= utterance.length);
+                            }
+                            None => {}
+                        }
+                    }
+                }
+                7 => {
+                    ear.rewind();
+                }
+                _ => {
+                    let mut room = number % 5;
+                    ear.pour(Ticket::default(), &mut |_| {
+                        room = room.saturating_sub(1);
+                        room > 0
+                    });
+                }
+            }
+            let news = ear.take_totals();
+            for (sum, add) in total.iter_mut().zip([news.received.0, news.processed.0, news.dropped.0]) {
+                *sum += add;
+            }
+            prop_assert!(total[0] >= total[1] + total[2]);
+        }
+        ear.restart(Listening::Endpointed, Duration::ZERO);
+        let news = ear.take_totals();
+        prop_assert_eq!(total[0] + news.received.0, total[1] + news.processed.0 + total[2] + news.dropped.0);
+    }
 }
