@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
@@ -66,6 +67,12 @@ impl Rig {
     /// The scripted server as it is.
     pub fn new() -> Rig {
         Rig::with(&[])
+    }
+
+    /// The scripted server as it is, one for all tests of a program that do not count.
+    pub fn shared() -> &'static Rig {
+        static SHARED: OnceLock<Rig> = OnceLock::new();
+        SHARED.get_or_init(Rig::new)
     }
 
     /// A connection after both hellos; PCM both ways, so that voice is written as numbers.
