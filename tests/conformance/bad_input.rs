@@ -2,7 +2,7 @@
 
 use crate::support::frames::{Raw, frame, head, opcode, piece};
 use crate::support::sound::{device_packets, framed_v3};
-use crate::support::{Client, Got, PATIENCE, Rig, configuration, device_id, http, kinds};
+use crate::support::{Client, Got, PATIENCE, Rig, configuration, fresh_id, http, kinds};
 use serde_json::json;
 use std::net::TcpListener;
 use voxlane::server::{Server, StartFault};
@@ -54,7 +54,7 @@ fn a_hundred_bad_framings_in_a_row_get_an_alert_and_1003() {
     let set = |request: &mut tungstenite::http::Request<()>| {
         request.headers_mut().insert("Protocol-Version", "3".parse().unwrap());
     };
-    let mut client = Client::connect_as(Rig::shared().device, &device_id(), set).expect("upgrade");
+    let mut client = Client::connect_as(Rig::shared().device, &fresh_id(), set).expect("upgrade");
     client.hello(json!({"version": 3}));
     client.listen("start", "auto");
     (0..99).for_each(|_| client.send_packet(&[0, 0, 0xff, 0xff, 0x58]));
@@ -68,7 +68,7 @@ fn a_hundred_bad_framings_in_a_row_get_an_alert_and_1003() {
 fn an_oversized_frame_is_refused_with_1009_by_its_head_alone() {
     for kind in [opcode::TEXT, opcode::BINARY] {
         for len in [64 * 1024 + 1, 1 << 30, 1 << 62] {
-            let mut raw = Raw::upgraded(Rig::shared().device, &device_id(), 1);
+            let mut raw = Raw::upgraded(Rig::shared().device, &fresh_id(), 1);
             raw.send(&head(true, kind, len));
             assert_eq!(raw.closed_with(), Some(1009), "{len} bytes");
         }
@@ -77,7 +77,7 @@ fn an_oversized_frame_is_refused_with_1009_by_its_head_alone() {
 
 #[test]
 fn fragments_that_grow_too_large_are_refused_with_1009() {
-    let mut raw = Raw::upgraded(Rig::shared().device, &device_id(), 1);
+    let mut raw = Raw::upgraded(Rig::shared().device, &fresh_id(), 1);
     raw.send(&piece(false, opcode::BINARY, &[0; 32 * 1024]));
     raw.send(&piece(false, opcode::CONTINUATION, &[0; 32 * 1024]));
     raw.send(&piece(false, opcode::CONTINUATION, &[0]));
@@ -100,7 +100,7 @@ fn broken_framing_is_refused_with_1002_and_text_that_is_not_utf8_with_1007() {
         (frame(opcode::CLOSE, &[3]), 1002),
         (frame(opcode::TEXT, &[0xff, 0xfe]), 1007),
     ] {
-        let mut raw = Raw::upgraded(Rig::shared().device, &device_id(), 1);
+        let mut raw = Raw::upgraded(Rig::shared().device, &fresh_id(), 1);
         raw.send(&bytes);
         assert_eq!(raw.closed_with(), Some(code), "{bytes:02x?}");
     }
@@ -172,7 +172,7 @@ fn a_request_head_above_8_kib_is_431() {
 
 #[test]
 fn a_flood_of_pings_is_closed_with_1008() {
-    let mut raw = Raw::upgraded(Rig::shared().device, &device_id(), 1);
+    let mut raw = Raw::upgraded(Rig::shared().device, &fresh_id(), 1);
     // Twice what a second allows, should the flood span two of them.
     (0..21).for_each(|_| raw.send(&frame(opcode::PING, b"")));
     assert_eq!(raw.closed_with(), Some(1008));
@@ -210,6 +210,6 @@ fn a_port_in_use_is_one_clear_line_that_names_the_port_and_the_process() {
 fn nobody_is_answered_before_it_has_asked() {
     let mut raw = Raw::connect(Rig::shared().device);
     assert!(raw.frame(std::time::Duration::from_millis(100)).is_none());
-    raw.send(crate::support::frames::request(&device_id(), 1, "").as_bytes());
+    raw.send(crate::support::frames::request(&fresh_id(), 1, "").as_bytes());
     assert!(raw.http_head(PATIENCE).starts_with("HTTP/1.1 101 "));
 }

@@ -3,7 +3,7 @@
 //! The scripted recogniser says how long the utterance was that it was given, so that each test can compute what must be heard.
 
 use crate::support::sound::{browser_packets, device_packets, framed_v2, framed_v3, pack, padded};
-use crate::support::{Client, Rig, device_id};
+use crate::support::{Client, Rig, fresh_id};
 use serde_json::json;
 
 /// Sends these packets as one push-to-talk utterance, and returns what was recognised.
@@ -19,7 +19,7 @@ fn framed(rig: &Rig, version: u8) -> Client {
     let set = |request: &mut tungstenite::http::Request<()>| {
         request.headers_mut().insert("Protocol-Version", version.to_string().parse().unwrap());
     };
-    let mut client = Client::connect_as(rig.device, &device_id(), set).expect("upgrade");
+    let mut client = Client::connect_as(rig.device, &fresh_id(), set).expect("upgrade");
     client.hello(json!({"version": version}));
     client
 }

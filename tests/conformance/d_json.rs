@@ -1,7 +1,7 @@
 //! D. Robustness of messages: what is ignored, and what is understood all the same.
 
 use crate::support::sound::device_packets;
-use crate::support::{Client, Got, PATIENCE, Rig, device_id};
+use crate::support::{Client, Got, PATIENCE, Rig, fresh_id};
 use serde_json::{Value, json};
 
 /// Asserts that nothing was said since, and that the connection works: the answer to a ping is what comes next.
@@ -69,7 +69,7 @@ fn item_60_a_hello_with_only_a_type_is_accepted_with_defaults() {
     let without = |request: &mut tungstenite::http::Request<()>| {
         request.headers_mut().remove("Protocol-Version");
     };
-    let mut client = Client::connect_as(Rig::shared().device, &device_id(), without).expect("upgrade");
+    let mut client = Client::connect_as(Rig::shared().device, &fresh_id(), without).expect("upgrade");
     client.send(json!({"type": "hello"}));
     let Got::Json(hello) = client.next(PATIENCE).expect("a hello") else { panic!("no hello") };
     let audio = json!({"format": "opus", "sample_rate": 24_000, "channels": 1, "frame_duration": 60});

@@ -13,3 +13,4 @@ mod c_audio;
 mod d_json;
 mod f_connections;
 mod virtual_time;
+mod virtual_time_connections;

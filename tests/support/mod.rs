@@ -362,13 +362,6 @@ impl Client {
     }
 }
 
-/// A Device-Id that no other client of this process has: the newest connection of a device ends its older ones.
-pub fn device_id() -> String {
-    static DEVICES: AtomicU32 = AtomicU32::new(1);
-    let [a, b, c, d] = DEVICES.fetch_add(1, Ordering::Relaxed).to_be_bytes();
-    format!("02:00:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
-}
-
 /// Kinds in order, runs of packets as one.
 pub fn kinds(all: &[Got]) -> Vec<String> {
     let mut list: Vec<String> = all.iter().map(Got::kind).collect();

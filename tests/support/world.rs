@@ -203,7 +203,9 @@ impl World {
             for worker in &mut self.workers {
                 worked |= worker.work(&self.script);
             }
-            self.devices.iter_mut().for_each(|device| device.look(self.now));
+            for device in &mut self.devices {
+                worked |= device.look(self.now);
+            }
             if !worked && self.shard.next_deadline(self.now) > self.now {
                 return;
             }
@@ -223,8 +225,10 @@ impl Device {
         self.far.is_closed()
     }
 
-    fn look(&mut self, now: Instant) {
-        let Some(socket) = &mut self.socket else { return };
+    /// Takes what has come; returns whether it said something to that, as devices answer pings.
+    fn look(&mut self, now: Instant) -> bool {
+        let said = self.far.unread();
+        let Some(socket) = &mut self.socket else { return false };
         loop {
             let got = match socket.read() {
                 Ok(Message::Text(text)) => Got::Json(serde_json::from_str(&text).expect("every text frame is JSON")),
@@ -233,14 +237,16 @@ impl Device {
                 Ok(Message::Pong(payload)) => Got::Pong(payload.to_vec()),
                 Ok(Message::Close(frame)) => Got::Close(frame.map_or(1005, |f| f.code.into())),
                 Ok(Message::Frame(_)) => continue,
-                Err(tungstenite::Error::Io(e)) if e.kind() == io::ErrorKind::WouldBlock => return,
+                Err(tungstenite::Error::Io(e)) if e.kind() == io::ErrorKind::WouldBlock => {
+                    return self.far.unread() > said;
+                }
                 Err(_) => Got::End,
             };
             let ended = got == Got::End;
             self.got.push((now, got));
             if ended {
                 self.socket = None;
-                return;
+                return false;
             }
         }
     }
