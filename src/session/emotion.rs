@@ -73,6 +73,6 @@ mod tests {
     #[test]
     fn text_is_no_pictogram() {
         assert!("abc 123 #*, 你好。！？…—“”°C€".chars().all(|c| !is_pictogram(c)));
-        assert!("🙂❤⏰➡️🇨🇳".chars().filter(|c| *c != ' ').all(|c| is_pictogram(c)));
+        assert!("🙂❤⏰➡️🇨🇳".chars().all(is_pictogram));
     }
 }
