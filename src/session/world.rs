@@ -33,6 +33,8 @@ pub struct World {
     pub packets: Vec<(u64, u32)>,
     /// Blocks poured into lanes: turn, last.
     pub blocks: Vec<(TurnId, bool)>,
+    /// The lane takes no blocks.
+    pub lane_full: bool,
     pub closed: bool,
 }
 
@@ -85,6 +87,7 @@ impl World {
             jobs: Vec::new(),
             packets: Vec::new(),
             blocks: Vec::new(),
+            lane_full: false,
             closed: false,
         }
     }
@@ -236,6 +239,17 @@ impl World {
         self.perform();
     }
 
+    /// As a shard does when there is room again. Returns whether all has gone.
+    pub fn pour(&mut self) -> bool {
+        let (blocks, full) = (&mut self.blocks, self.lane_full);
+        self.session.pour(&mut |block| {
+            if !full {
+                blocks.push((block.ticket.turn, block.last));
+            }
+            !full
+        })
+    }
+
     pub fn phase(&self) -> Phase {
         self.session.phase()
     }
@@ -278,11 +292,7 @@ impl World {
                     line
                 }
                 Effect::Pour => {
-                    let blocks = &mut self.blocks;
-                    self.session.pour(&mut |block| {
-                        blocks.push((block.ticket.turn, block.last));
-                        true
-                    });
+                    self.pour();
                     continue;
                 }
                 Effect::Cancel(cancel) => {

@@ -357,6 +357,23 @@ fn who_goes_on_speaking_while_we_recognise_is_answered_once() {
     );
 }
 
+#[test]
+fn an_utterance_that_waits_for_its_lane_is_not_lost() {
+    for mode in [ListenMode::Auto, ListenMode::Realtime] {
+        let mut world = World::new();
+        world.start(mode);
+        world.lane_full = true;
+        world.utterance();
+        world.speak(600);
+        assert!(!world.pour() && world.blocks.is_empty());
+        world.lane_full = false;
+        assert!(world.pour());
+        let turn = world.session.turn();
+        assert!(world.blocks.len() > 15 && world.blocks.iter().all(|(of, _)| *of == turn), "{mode:?}");
+        assert!(world.blocks.last().unwrap().1);
+    }
+}
+
 fn transcript(text: &str) -> crate::job::Outcome {
     let transcript = crate::job::Transcript { text: text.into(), language: None, confidence: None };
     crate::job::Outcome::Transcript(Box::new(transcript))
