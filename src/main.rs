@@ -1,1 +1,29 @@
-fn main() {}
+//! The program: understands the command line, runs one command, exits with its code.
+
+use std::process::ExitCode;
+use voxlane::cli::{self, Command, exit};
+use voxlane::server::{check, demo, serve};
+
+fn main() -> ExitCode {
+    let command = match cli::parse(std::env::args_os().skip(1)) {
+        Ok(command) => command,
+        Err(misuse) => {
+            eprintln!("voxlane: {}\nTry 'voxlane --help'.", misuse.0);
+            return ExitCode::from(exit::MISUSE);
+        }
+    };
+    ExitCode::from(match command {
+        Command::Serve { config } => serve::run(config.as_deref()),
+        Command::Check { config } => check::run(config.as_deref()),
+        Command::Demo(wishes) => demo::run(&wishes),
+        Command::Help => say(cli::HELP),
+        Command::Version => say(&format!("voxlane {}\n", env!("CARGO_PKG_VERSION"))),
+    })
+}
+
+/// Prints to standard output; a reader that has gone away is no failure of ours.
+fn say(text: &str) -> u8 {
+    use std::io::Write;
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    exit::OK
+}

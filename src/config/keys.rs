@@ -407,9 +407,16 @@ impl Auth {
                 "secret_file",
                 "Key of the tokens; empty = made once, kept in state.dir.",
             ),
-            days: r.number("auth", "days", 30, 1..=3_650, "How long a token is good, days; a week of grace follows."),
         }
     }
+}
+
+fn read_secret(r: &mut Reader<'_>) -> Option<String> {
+    let secret = r.secret("auth", "secret", "secret_file", "Key of the tokens; empty = made once, kept in state.dir.");
+    if secret.as_ref().is_some_and(|s| s.len() < 16) {
+        r.refuse("auth", "secret", "a secret has at least 16 characters".to_owned(), Some("longer, please".to_owned()));
+    }
+    secret
 }
 
 fn per_address(r: &mut Reader<'_>) -> usize {

@@ -167,7 +167,6 @@ pub struct Auth {
     pub token: bool,
     pub allow: Vec<String>,
     pub secret: Option<String>,
-    pub days: u64,
 }
 
 /// Bounds that an operator may choose; all others stand in `limits.rs`.

@@ -124,7 +124,8 @@ pub struct ListenFault {
 }
 
 impl ListenFault {
-    fn new(address: SocketAddr, error: io::Error) -> ListenFault {
+    /// Asks the system who has the port, if that is why.
+    pub fn new(address: SocketAddr, error: io::Error) -> ListenFault {
         let taken = error.kind() == io::ErrorKind::AddrInUse;
         let occupant = if taken { occupant::of_port(address.port()) } else { None };
         ListenFault { address, error, occupant }

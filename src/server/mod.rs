@@ -1,14 +1,62 @@
 //! Assembly: a checked configuration becomes a running server, and a running server comes to an end in order.
+//!
+//! ```text
+//!   secrets, model, TLS checked -> addresses bound -> lanes and workers -> shards on their cores -> HTTP listeners
+//! ```
+//! Whatever can be refused is refused before the first thread is started.
 
+pub mod banner;
+pub mod check;
+pub mod demo;
+pub mod providers;
+pub mod serve;
 pub mod state;
 
+use crate::admin::{self, AdminRoutes, DeviceRoutes, Guard};
+use crate::audio::phrase::Phrasebook;
 use crate::config::Config;
-use crate::time::Duration;
+use crate::format::Lang;
+use crate::ids::ShardId;
+use crate::limits;
+use crate::metrics::registry::Probe;
+use crate::metrics::{Home, Readiness, Registry, Series};
+use crate::net::tls;
+use crate::providers::About;
+use crate::secret::Masked;
+use crate::shard::pin::Pinning;
+use crate::shard::{self, Access, Common, DeviceLanguages};
+use crate::time::{Clock, Duration, UnixMs};
+use crate::wire::packet::Version;
+use crate::wire::token::Keys;
+use crate::wire::upgrade;
+use crate::workers::{self, AsrRules, Base, Crew, Size};
+use providers::Providers;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU8;
+use std::thread::JoinHandle;
 
 /// A running server.
-pub struct Server {}
+pub struct Server {
+    addresses: Addresses,
+    shards: shard::Handle,
+    crews: Vec<Crew>,
+    phrases: JoinHandle<()>,
+    http: admin::Server,
+    admin: admin::Server,
+    clock: Clock,
+    registry: Arc<Registry>,
+    readiness: Readiness,
+    about: [About; 3],
+    cores: usize,
+    pinnings: Vec<Pinning>,
+}
+
+/// Opus effort where the configuration says "auto".
+const COMPLEXITY_AT_EASE: u8 = 5;
+/// Threads of a stage whose provider works on our own cores by itself (a child process, arithmetic).
+const LOCAL_THREADS: usize = 32;
 
 /// Where it listens, with the ports it was given for port 0.
 #[derive(Clone, Copy, Debug)]
@@ -42,25 +90,275 @@ impl fmt::Display for StartFault {
 
 impl std::error::Error for StartFault {}
 
-#[allow(unused_variables)]
 impl Server {
     /// Checks everything that can be checked, then listens.
+    ///
+    /// # Errors
+    /// [`StartFault`]; nothing runs then.
     pub fn start(config: &Config) -> Result<Server, StartFault> {
-        todo!()
+        let clock = Clock::start();
+        let Providers { asr, asr_is_local, llm, tts, about } = providers::of(config, clock)?;
+        let languages = Arc::new(DeviceLanguages::default());
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let shards = if config.shards.count == 0 { (cores / 2).max(1) } else { config.shards.count };
+        let rules = shard_rules(config, asr_is_local)?;
+        let site = shard::lay(config.listen.device, shards).map_err(|fault| StartFault::Address(fault.to_string()))?;
+        let http = bind("http", config.listen.http)?;
+        let admin = bind("admin", config.listen.admin)?;
+        let addresses = Addresses { device: site.address(), http: local(&http)?, admin: local(&admin)? };
+
+        let registry = Arc::new(Registry::new(UnixMs::now()));
+        let readiness = Readiness::default();
+        let base = Base { clock, shards: site.doorbells(), registry: registry.clone() };
+        let spare = cores.saturating_sub(shards).max(1);
+        let asr_rules = match asr_is_local {
+            true => AsrRules { is_local: true, size: fixed(config.asr.workers, spare), budget: limits::ASR_LOCAL },
+            false => AsrRules { is_local: false, size: on_demand(config.asr.workers), budget: limits::ASR },
+        };
+        let model = readiness.part("asr", "the speech model is being loaded");
+        let complexity = Arc::new(AtomicU8::new(config.tts.opus_complexity.unwrap_or(COMPLEXITY_AT_EASE)));
+        let (asr_pools, asr_crew) = workers::start_asr(asr_rules, asr, model, &base).map_err(no_thread)?;
+        let (llm_pools, llm_crew) =
+            workers::start_llm(size(config.llm.workers, &about[1]), llm, &base).map_err(no_thread)?;
+        let tts_size = size(config.tts.workers, &about[2]);
+        let (tts_pools, tts_crew) =
+            workers::start_tts(tts_size, complexity.clone(), tts.clone(), &base).map_err(no_thread)?;
+
+        let book = Arc::new(Phrasebook::new(|phrase, lang| config.phrases.text(phrase, lang).to_owned()));
+        let spoken = readiness.part("phrases", "our own sentences are being spoken");
+        let phrases = base
+            .start_phrases(book.clone(), complexity, tts, move |report| {
+                note_phrases(&report);
+                spoken.ready();
+            })
+            .map_err(no_thread)?;
+
+        let common = Common::new(rules, book, languages.clone());
+        let crews = asr_pools.into_iter().zip(llm_pools).zip(tts_pools).enumerate().map(|(i, ((asr, llm), tts))| {
+            let panel = registry.panel(Home::Shard(ShardId(i as u16)));
+            shard::Crew { pools: vec![asr, llm, tts], panel }
+        });
+        let crews = crews.collect();
+        let device_routes = device_routes(config, &common, addresses.device.port(), languages);
+        let shards = site.start(common, clock, crews).map_err(no_thread)?;
+        let pinnings = shards.pinnings();
+
+        let names = vec![config.listen.admin.ip().to_string()];
+        let guard = Guard::new(config.listen.admin, config.admin.token.clone().map(Masked::new), names)
+            .map_err(StartFault::Other)?;
+        let operator = AdminRoutes { guard, registry: registry.clone(), readiness: readiness.clone() };
+        let limits = admin::Config::default();
+        let http = admin::serve(http, "http", limits, Arc::new(device_routes), &registry, clock).map_err(no_thread)?;
+        let admin = admin::serve(admin, "admin", limits, Arc::new(operator), &registry, clock).map_err(no_thread)?;
+        let crews = vec![asr_crew, llm_crew, tts_crew];
+        Ok(Server {
+            addresses,
+            shards,
+            crews,
+            phrases,
+            http,
+            admin,
+            clock,
+            registry,
+            readiness,
+            about,
+            cores,
+            pinnings,
+        })
     }
 
     /// Where it listens.
     pub fn addresses(&self) -> Addresses {
-        todo!()
+        self.addresses
     }
 
     /// Waits until every part is ready (a speech model loads after listening has begun).
+    ///
+    /// # Errors
+    /// What is not ready after `limit`, and why.
     pub fn wait_ready(&self, limit: Duration) -> Result<(), String> {
-        todo!()
+        let until = self.clock.now() + limit;
+        loop {
+            let missing = self.readiness.missing();
+            let Some((part, reason)) = missing.first() else { return Ok(()) };
+            if self.clock.now() >= until {
+                return Err(format!("{part} is not ready: {reason}"));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// What is measured.
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
+    /// A line for each provider: stage, name, detail.
+    pub fn providers(&self) -> Vec<String> {
+        let line = |(stage, about): (&str, &About)| format!("{stage:9} {}: {}", about.name, about.detail);
+        ["asr", "llm", "tts"].into_iter().zip(&self.about).map(line).collect()
+    }
+
+    /// How many shards there are, and where they run.
+    pub fn pinning(&self) -> String {
+        let place = |pinning: &Pinning| match pinning {
+            Pinning::On(core) => format!("core {core}"),
+            Pinning::Free => "not pinned".to_owned(),
+            Pinning::Refused => "pinning refused".to_owned(),
+        };
+        let places: Vec<String> = self.pinnings.iter().map(place).collect();
+        format!("{} of {} cores: {}", self.pinnings.len(), self.cores, places.join(", "))
+    }
+
+    /// Counts the log's lost lines among the metrics.
+    pub fn count_lost_log_lines(&self, lost: impl Fn() -> u64 + Send + Sync + 'static) {
+        self.registry.watch(Probe {
+            name: "voxlane_log_lines_dropped_total",
+            labels: "",
+            help: "Log lines lost because the writer could not keep up.",
+            value: Box::new(lost),
+        });
+    }
+
+    /// Milestones of all turns so far, µs after end of speech, added up: the difference of two readings is what lies between.
+    pub fn milestones(&self) -> Vec<(&'static str, u64, Duration)> {
+        const SERIES: [(&str, Series); 6] = [
+            ("end of utterance", Series::EndOfUtterance),
+            ("final transcript", Series::FinalTranscript),
+            ("first token", Series::FirstToken),
+            ("first sentence", Series::FirstSentence),
+            ("first audio ready", Series::FirstAudioReady),
+            ("first audio sent", Series::FirstAudio),
+        ];
+        let sums = self.registry.sums();
+        let shards = || sums.iter().filter(|sum| matches!(sum.home, Home::Shard(_)));
+        let of = |series| {
+            shards().map(|sum| sum.series(series)).fold((0, Duration::ZERO), |(n, t), s| (n + s.count(), t + s.sum()))
+        };
+        SERIES.iter().map(|&(name, series)| (name, of(series).0, of(series).1)).collect()
     }
 
     /// Stops accepting, lets running sentences end for as long as `drain`, closes with 1001, ends all threads.
     pub fn stop(self, drain: Duration) {
-        todo!()
+        self.shards.drain(drain);
+        if !self.shards.join() {
+            tracing::error!("a shard had fallen over");
+        }
+        self.http.stop();
+        self.admin.stop();
+        self.crews.iter().for_each(Crew::end);
+        for crew in self.crews {
+            let stage = crew.stage().name();
+            match crew.join() {
+                0 => {}
+                left => tracing::warn!(stage, left, "workers were still at work at the end"),
+            }
+        }
+        let _ = self.phrases.join();
     }
+}
+
+/// A phrase without sound is shown only; the server works without.
+fn note_phrases(report: &workers::phrases::Report) {
+    match report {
+        Ok(failed) => {
+            for (phrase, language, fault) in failed {
+                tracing::warn!(?phrase, language = language.code(), %fault, "a phrase could not be spoken");
+            }
+        }
+        Err(fault) => tracing::warn!(%fault, "no phrase could be spoken"),
+    }
+}
+
+fn shard_rules(config: &Config, asr_is_local: bool) -> Result<shard::Rules, StartFault> {
+    let mut session = config.session.clone();
+    session.language = config.asr.language.as_deref().and_then(Lang::parse);
+    session.asr = if asr_is_local { limits::ASR_LOCAL } else { limits::ASR };
+    let tls = match &config.listen.tls {
+        Some((certificate, key)) => {
+            Some(tls::server_config(certificate, key).map_err(|fault| StartFault::Other(fault.to_string()))?)
+        }
+        None => None,
+    };
+    Ok(shard::Rules {
+        upgrade: upgrade::Rules { path: config.listen.path.clone().into(), is_lenient: config.listen.lenient },
+        access: access(config)?,
+        public: Some(config.listen.public.clone()).filter(|p| !p.is_empty()).map(Into::into),
+        tls,
+        tz_offset_min: Box::new(offset_min),
+        connections: config.limits.connections,
+        connections_per_address: config.limits.connections_per_address,
+        drain: Duration::from_secs(config.limits.drain_s),
+        pin: config.shards.pin,
+        engine: config.vad.engine,
+        endpoint: config.vad.rules,
+        session: Arc::new(session),
+        ..shard::Rules::default()
+    })
+}
+
+fn access(config: &Config) -> Result<Access, StartFault> {
+    if !config.auth.token {
+        return Ok(Access::Open);
+    }
+    let secret = match &config.auth.secret {
+        Some(secret) => secret.clone(),
+        None => state::secret(&config.state.dir).map_err(|error| StartFault::Other(error.to_string()))?,
+    };
+    let keys = Keys::new(vec![secret.into_bytes().into()], 0);
+    let keys = keys.ok_or_else(|| StartFault::Other("auth.secret must have at least 16 characters".to_owned()))?;
+    Ok(Access::Token { keys, allow: config.auth.allow.iter().map(|id| id.as_str().into()).collect() })
+}
+
+fn device_routes(config: &Config, common: &Common, port: u16, languages: Arc<DeviceLanguages>) -> DeviceRoutes {
+    let rules = common.rules.clone();
+    DeviceRoutes {
+        public: Some(config.listen.public.clone()).filter(|p| !p.is_empty()),
+        port,
+        is_tls: config.listen.tls.is_some(),
+        path: config.listen.path.clone(),
+        version: Version::V1,
+        tz_offset_min: Box::new(offset_min),
+        token: Box::new(move |check_in, now| rules.access.issue(check_in, now)),
+        remember: Box::new(move |device, language| languages.note(device, language)),
+    }
+}
+
+/// Local time minus UTC, minutes, as the system's time zone has it then.
+fn offset_min(at: UnixMs) -> i32 {
+    let zone = jiff::tz::TimeZone::system();
+    jiff::Timestamp::from_millisecond(at.0 as i64).map_or(0, |at| zone.to_offset(at).seconds() / 60)
+}
+
+fn size(workers: usize, about: &About) -> Size {
+    match about.name {
+        "openai" => on_demand(workers),
+        "scripted" => on_demand(workers),
+        _ if workers == 0 => Size { min: 1, max: LOCAL_THREADS },
+        _ => on_demand(workers),
+    }
+}
+
+fn on_demand(workers: usize) -> Size {
+    Size { min: 1, max: if workers == 0 { limits::POOL_THREADS } else { workers } }
+}
+
+fn fixed(workers: usize, spare: usize) -> Size {
+    let count = if workers == 0 { spare } else { workers };
+    Size { min: count, max: count }
+}
+
+fn bind(name: &str, address: SocketAddr) -> Result<TcpListener, StartFault> {
+    TcpListener::bind(address).map_err(|error| {
+        let fault = crate::net::listener::ListenFault::new(address, error);
+        StartFault::Address(format!("listen.{name}: {fault}"))
+    })
+}
+
+fn local(listener: &TcpListener) -> Result<SocketAddr, StartFault> {
+    listener.local_addr().map_err(|error| StartFault::Other(error.to_string()))
+}
+
+fn no_thread(error: std::io::Error) -> StartFault {
+    StartFault::Other(format!("the system gives no thread: {error}"))
 }
