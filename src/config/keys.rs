@@ -27,6 +27,10 @@ impl Config {
             asr: Asr::read(r),
             llm: Llm::read(r),
             tts: Tts::read(r),
+            services: Services {
+                proxy: r.flag("services", "proxy", false, "Go through the proxy that HTTPS_PROXY and the like name."),
+                ca_file: r.path("services", "ca_file", "PEM file of authorities to trust instead of the web's."),
+            },
             auth: Auth::read(r),
             limits: Limits {
                 connections: r.number(
@@ -335,6 +339,13 @@ impl Asr {
             provider,
             service,
             language: is_code.then_some(language),
+            unknown_language: Some(r.text(
+                "asr",
+                "unknown_language",
+                "",
+                "openai: sent as the language while it is unknown; whisper.cpp's server wants auto.",
+            ))
+            .filter(|l| !l.is_empty()),
             workers: workers(r, "asr"),
             script: r.list("asr", "script", &[], "scripted: texts in turn; !hang !fail !empty are faults."),
             delay_ms: r.number("asr", "delay_ms", 0, 0..=60_000, "scripted: delay of an answer, ms."),
@@ -376,6 +387,7 @@ impl Tts {
             voice: r.text("tts", "voice", "", "Voice; espeak: empty = by language; openai: empty = alloy."),
             format: r.choice("tts", "format", "wav", &formats, "openai, command: what the audio comes as."),
             rate: r.number("tts", "rate", 24_000, 8_000..=48_000, "Sample rate of raw pcm, Hz.") as u32,
+            speed: r.decimal("tts", "speed", 1.0, 0.25..=4.0, "openai: speed of speech."),
             command: r.list("tts", "command", &[], "command: program and arguments; text on stdin, audio on stdout."),
             opus_complexity: complexity(r),
             bitrate: r.number("tts", "bitrate", 24_000, 8_000..=64_000, "Opus bitrate of replies, bit/s.") as u32,
@@ -401,12 +413,7 @@ impl Auth {
                 "open: anybody on the network; token: OTA hands tokens to devices on the allow list.",
             ),
             allow: r.list("auth", "allow", &[], "Device-Ids that OTA gives a token to."),
-            secret: r.secret(
-                "auth",
-                "secret",
-                "secret_file",
-                "Key of the tokens; empty = made once, kept in state.dir.",
-            ),
+            secret: read_secret(r),
         }
     }
 }

@@ -20,6 +20,7 @@ pub struct Config {
     pub asr: Asr,
     pub llm: Llm,
     pub tts: Tts,
+    pub services: Services,
     pub auth: Auth,
     pub limits: Limits,
     pub admin: Admin,
@@ -86,6 +87,7 @@ pub struct Asr {
     pub provider: AsrProvider,
     pub service: Service,
     pub language: Option<String>,
+    pub unknown_language: Option<String>,
     pub workers: usize,
     pub script: Vec<String>,
     pub delay_ms: u64,
@@ -133,6 +135,7 @@ pub struct Tts {
     pub voice: String,
     pub format: TtsFormat,
     pub rate: u32,
+    pub speed: f64,
     pub command: Vec<String>,
     pub opus_complexity: Option<u8>,
     pub bitrate: u32,
@@ -158,6 +161,14 @@ pub enum TtsFormat {
     Pcm,
     Mp3,
     Opus,
+}
+
+/// How services are reached over HTTP.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct Services {
+    pub proxy: bool,
+    pub ca_file: Option<PathBuf>,
 }
 
 /// Who may connect.

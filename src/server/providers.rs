@@ -8,13 +8,13 @@ use crate::limits;
 use crate::providers::builtin::Builtin;
 use crate::providers::command::{CommandConfig, SpeechCommand};
 use crate::providers::espeak::{Espeak, EspeakConfig};
-use crate::providers::http::HttpClient;
+use crate::providers::http::{HttpClient, HttpConfig};
 use crate::providers::openai::{self, asr, llm, tts};
 use crate::providers::scripted::{Script, ScriptedAsr, ScriptedLlm, ScriptedTts};
 use crate::providers::sound::Encoding;
 use crate::providers::whisper::WhisperModel;
 use crate::providers::{About, LanguageModel, Recogniser, Synthesiser, model};
-use crate::resilience::fault::Fault;
+use crate::resilience::fault::{Cause, Fault};
 use crate::time::{Clock, Duration};
 use crate::workers::Factory;
 use parking_lot::Mutex;
@@ -40,12 +40,21 @@ pub struct Providers {
 /// # Errors
 /// The speech model is missing or no model; a script or an address cannot be used.
 pub fn of(config: &Config, clock: Clock) -> Result<Providers, StartFault> {
-    let client = HttpClient::new(false);
+    let client = http_client(config).map_err(other)?;
     let (asr, about_asr) = asr_of(config, &client, clock)?;
     let (llm, about_llm) = llm_of(config, &client).map_err(other)?;
     let (tts, about_tts) = tts_of(config, &client).map_err(other)?;
     let asr_is_local = config.asr.provider == AsrProvider::Whisper;
     Ok(Providers { asr, asr_is_local, llm, tts, about: [about_asr, about_llm, about_tts] })
+}
+
+fn http_client(config: &Config) -> Result<HttpClient, Fault> {
+    let read = |path: &PathBuf| {
+        let refused = |error| Fault::new(Cause::Refused, format!("services.ca_file {}: {error}", path.display()));
+        std::fs::read(path).map_err(refused)
+    };
+    let authorities = config.services.ca_file.as_ref().map(read).transpose()?;
+    HttpClient::new(&HttpConfig { proxy_from_environment: config.services.proxy, authorities })
 }
 
 fn other(fault: Fault) -> StartFault {
@@ -69,7 +78,7 @@ fn asr_of(config: &Config, client: &HttpClient, clock: Clock) -> Result<(Factory
             let settings = asr::AsrConfig {
                 service: service(&config.asr.service, client),
                 language,
-                language_unknown: None,
+                language_unknown: config.asr.unknown_language.clone(),
                 verbose: false,
             };
             let about = asr::OpenAiAsr::new(settings.clone()).map_err(other)?.about();
@@ -139,7 +148,8 @@ fn tts_of(config: &Config, client: &HttpClient) -> Result<(Factory<dyn Synthesis
                 TtsFormat::Mp3 => Encoding::Mp3,
                 TtsFormat::Opus => Encoding::Opus,
             };
-            let settings = tts::TtsConfig { service: service(&tts.service, client), voice, encoding, speed: None };
+            let speed = Some(tts.speed as f32).filter(|speed| *speed != 1.0);
+            let settings = tts::TtsConfig { service: service(&tts.service, client), voice, encoding, speed };
             let about = tts::OpenAiTts::new(settings.clone())?.about();
             Ok((Arc::new(move |_| Ok(Box::new(tts::OpenAiTts::new(settings.clone())?))), about))
         }

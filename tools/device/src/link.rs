@@ -12,7 +12,6 @@ use tungstenite::{Message, WebSocket};
 pub struct CheckIn {
     pub url: String,
     pub token: String,
-    pub framing: u8,
 }
 
 /// Asks an OTA address as a device does at boot.
@@ -52,7 +51,7 @@ pub fn check_in(url: &str, options: &Options, client_id: &str) -> Result<CheckIn
     let socket = &value["websocket"];
     let url = socket["url"].as_str().ok_or("check-in: the answer names no websocket.url")?.to_owned();
     let token = socket["token"].as_str().unwrap_or("").to_owned();
-    Ok(CheckIn { url, token, framing: socket["version"].as_u64().unwrap_or(1) as u8 })
+    Ok(CheckIn { url, token })
 }
 
 /// What came over the wire.

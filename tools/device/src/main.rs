@@ -46,7 +46,7 @@ fn run(options: &Options) -> Result<bool, String> {
         Some(id) => id.clone(),
         None => random_uuid()?,
     };
-    let mut target = link::CheckIn { framing: options.framing, ..link::CheckIn::default() };
+    let mut target = link::CheckIn::default();
     match &options.url {
         Some(url) => target.url = url.clone(),
         None => target = link::check_in(options.ota.as_deref().unwrap_or(OTA), options, &client_id)?,
