@@ -14,6 +14,8 @@ pub enum Event<'a> {
     Message(ClientMessage),
     /// An audio packet, framing already taken off.
     Packet(&'a [u8]),
+    /// A binary message whose framing holds no packet.
+    BadFrame,
     /// An answer from a worker. The session drops it if the turn is no longer current.
     Outcome(TurnId, Outcome),
     /// The pool gave this job back: no room for it ([`Cause::Overload`]), or nobody had time for it before its deadline

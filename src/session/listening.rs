@@ -300,6 +300,14 @@ impl Session {
         }
     }
 
+    /// A binary message whose framing is wrong. Who is not listened to is not judged, as with packets.
+    pub(super) fn on_bad_frame(&mut self, now: Instant, kit: &mut Kit<'_>) {
+        match self.ignores_audio() {
+            Some(_) => kit.effects.push(Effect::Count(Count::BadPacket)),
+            None => self.on_bad_packet(now, kit),
+        }
+    }
+
     fn on_bad_packet(&mut self, now: Instant, kit: &mut Kit<'_>) {
         kit.effects.push(Effect::Count(Count::BadPacket));
         self.bad_packets += 1;

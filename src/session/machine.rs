@@ -123,6 +123,8 @@ impl Session {
             (Door::Greeting, Event::Packet(_)) => kit.effects.push(Effect::Count(Count::EarlyAudio)),
             (Door::Open, Event::Message(message)) => self.on_message(now, message, kit),
             (Door::Open, Event::Packet(packet)) => self.on_packet(now, packet, kit),
+            (Door::Greeting, Event::BadFrame) => kit.effects.push(Effect::Count(Count::BadPacket)),
+            (Door::Open, Event::BadFrame) => self.on_bad_frame(now, kit),
             (_, Event::Outcome(turn, outcome)) => self.on_outcome(now, turn, outcome, kit),
             (_, Event::Refused(job, cause)) => self.on_refused(now, job, cause, kit),
             (_, Event::Drain) => self.on_drain(now, kit),

@@ -14,6 +14,8 @@ use std::collections::VecDeque;
 pub enum Item {
     /// An audio packet; its bytes were copied to where [`Backlog::pop`] was told.
     Packet,
+    /// A binary message that holds no packet.
+    BadFrame,
     /// A message.
     Message(ClientMessage),
 }
@@ -36,6 +38,7 @@ struct Entry {
 #[derive(Debug)]
 enum What {
     Packet(u32),
+    BadFrame,
     Message(ClientMessage),
 }
 
@@ -61,6 +64,11 @@ impl Backlog {
         self.entries.push_back(Entry { key, what: What::Packet(packet.len() as u32) });
     }
 
+    /// Adds a binary message that holds no packet: bad ones are counted in a row, so it keeps its place among the good.
+    pub fn push_bad_frame(&mut self, key: Key) {
+        self.entries.push_back(Entry { key, what: What::BadFrame });
+    }
+
     /// Adds a message.
     pub fn push_message(&mut self, key: Key, message: ClientMessage) {
         self.entries.push_back(Entry { key, what: What::Message(message) });
@@ -71,6 +79,7 @@ impl Backlog {
         let Entry { key, what } = self.entries.pop_front()?;
         let item = match what {
             What::Message(message) => Item::Message(message),
+            What::BadFrame => Item::BadFrame,
             What::Packet(len) => {
                 let end = self.head + len as usize;
                 packet.clear();

@@ -132,7 +132,8 @@ impl Floor {
         let Some(connection) = self.slots.get_mut(key) else { return };
         self.panel.count(Counter::PacketsIn);
         let Ok(packet) = packet::parse(connection.version.unwrap_or_default(), bytes) else {
-            return self.panel.count(Counter::DroppedMalformedPacket);
+            connection.packets_waiting = connection.packets_waiting.saturating_add(1);
+            return self.backlog.push_bad_frame(key);
         };
         let ms = match connection.pcm_bytes_per_ms {
             0 => opus_ms(packet),
@@ -165,6 +166,10 @@ impl Floor {
             Item::Packet => {
                 connection.packets_waiting = connection.packets_waiting.saturating_sub(1);
                 self.talk(key, now, |session, kit| session.handle(now, Event::Packet(packet), kit));
+            }
+            Item::BadFrame => {
+                connection.packets_waiting = connection.packets_waiting.saturating_sub(1);
+                self.talk(key, now, |session, kit| session.handle(now, Event::BadFrame, kit));
             }
             Item::Message(message) => {
                 connection.messages_waiting = connection.messages_waiting.saturating_sub(1);

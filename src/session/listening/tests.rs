@@ -447,6 +447,23 @@ fn a_hundred_bad_packets_in_a_row_end_the_session() {
 }
 
 #[test]
+fn bad_framing_counts_as_bad_audio_while_we_listen() {
+    let mut world = World::new();
+    let bad = |world: &mut World, times| (0..times).for_each(|_| world.event(Event::BadFrame));
+    bad(&mut world, 150);
+    assert!(world.log.is_empty(), "nobody listens");
+    world.start(ListenMode::Auto);
+    bad(&mut world, 99);
+    world.packet(0);
+    bad(&mut world, 50);
+    (0..49).for_each(|_| world.event(Event::Packet(&[1, 2, 3])));
+    assert!(world.log.is_empty());
+    bad(&mut world, 1);
+    assert_eq!(world.log.last().unwrap(), "close 1003");
+    assert_eq!(world.count(Count::BadPacket), 150 + 199);
+}
+
+#[test]
 fn an_ear_is_held_only_while_it_is_needed() {
     let holds = |session: &Session| session.ear.is_some();
     let mut world = World::new();
