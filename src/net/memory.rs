@@ -88,6 +88,14 @@ impl Far {
         std::mem::take(&mut self.0.lock().to_them)
     }
 
+    /// Forgets what the server has written but keeps the memory for it; returns how many bytes it was.
+    pub fn discard(&self) -> usize {
+        let mut both = self.0.lock();
+        let bytes = both.to_them.len();
+        both.to_them.clear();
+        bytes
+    }
+
     /// From now on this many more bytes fit: a device that stops reading.
     pub fn set_room(&self, bytes: usize) {
         self.0.lock().room = bytes;

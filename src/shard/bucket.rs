@@ -1,6 +1,7 @@
 //! How much audio a device may send: a bucket that fills at three times real time. A device cannot speak faster than that,
 //! and what a burst may hold (a wake word's two seconds, a stalled radio's few) passes.
 
+use crate::audio::opus;
 use crate::limits;
 use crate::time::Instant;
 
@@ -37,20 +38,9 @@ impl Bucket {
 /// What a packet costs at least: work per packet is not free, however short.
 const LEAST_MS: u32 = 5;
 
-/// Audio in an Opus packet by its first bytes (RFC 6716, 3.1 and 3.2), ms rounded up; 0 for an empty one.
+/// Audio in an Opus packet, ms rounded up; 0 for an empty one or what is none.
 pub fn opus_ms(packet: &[u8]) -> u32 {
-    let Some(&toc) = packet.first() else { return 0 };
-    let frame_us: u32 = match toc >> 3 {
-        config @ 0..=11 => [10_000, 20_000, 40_000, 60_000][usize::from(config % 4)],
-        config @ 12..=15 => [10_000, 20_000][usize::from(config % 2)],
-        config => [2_500, 5_000, 10_000, 20_000][usize::from(config % 4)],
-    };
-    let frames = match toc & 3 {
-        0 => 1,
-        1 | 2 => 2,
-        _ => packet.get(1).map_or(1, |count| u32::from(count & 0x3f)),
-    };
-    (frame_us * frames).div_ceil(1_000)
+    opus::packet_samples(packet, 48_000).map_or(0, |samples| (samples as u32).div_ceil(48))
 }
 
 #[cfg(test)]
