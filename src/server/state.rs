@@ -34,10 +34,12 @@ fn read(path: &Path) -> io::Result<Option<String>> {
 fn make(dir: &Path, path: &Path) -> io::Result<String> {
     let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(named)?;
-    let mut bytes = [0; SECRET_BYTES];
+    let (mut bytes, mut draft) = ([0; SECRET_BYTES], [0; 4]);
     getrandom::fill(&mut bytes).map_err(io::Error::other)?;
-    let secret: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
-    let draft = dir.join(format!("secret.{}", std::process::id()));
+    getrandom::fill(&mut draft).map_err(io::Error::other)?;
+    let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+    let secret = hex(&bytes);
+    let draft = dir.join(format!("secret.{}", hex(&draft)));
     let written = write(&draft, &secret).and_then(|()| fs::hard_link(&draft, path));
     let _ = fs::remove_file(&draft);
     match written {
