@@ -11,7 +11,8 @@ fn text(text: &str) -> ClientMessage {
 
 #[test]
 fn a_session_is_small() {
-    assert!(size_of::<Session>() <= 184, "{} bytes", size_of::<Session>());
+    // All of it: no heap before the first turn. The goal for everything an idle device costs is 768 bytes.
+    assert!(size_of::<Session>() <= 160, "{} bytes", size_of::<Session>());
 }
 
 #[test]
