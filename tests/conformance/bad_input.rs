@@ -154,7 +154,7 @@ fn a_second_hello_is_never_answered_and_its_features_count() {
     client.detect("second");
     let said = client.until("tts:sentence_start");
     assert!(said.iter().all(|got| !matches!(got.kind().as_str(), "hello" | "llm")), "{:?}", kinds(&said));
-    assert_eq!(said.last().expect("a sentence").text(), "You said: second");
+    assert!(said.iter().any(|got| got.kind() == "stt" && got.text() == "second"));
     assert_eq!(dropped(&rig, "message", "second_hello"), 1.0);
 }
 
