@@ -43,10 +43,14 @@ any other model and compares nothing.
 Exit codes: 0 done, 1 failed (FILE is as it was), 2 wrong usage.";
 
 fn main() -> ExitCode {
-    let order = match Order::parse(std::env::args_os().skip(1)) {
-        Ok(order) => order,
-        Err(reason) => {
-            eprintln!("ct2ggml: {reason}\n{USAGE}");
+    let order = match Order::parse(lexopt::Parser::from_env()) {
+        Ok(Some(order)) => order,
+        Ok(None) => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            eprintln!("ct2ggml: {error}\n\n{USAGE}");
             return ExitCode::from(2);
         }
     };
@@ -83,22 +87,25 @@ struct Order {
 }
 
 impl Order {
-    fn parse(mut args: impl Iterator<Item = std::ffi::OsString>) -> Result<Order> {
+    /// Reads the command line; none is returned where it asks for help.
+    fn parse(mut parser: lexopt::Parser) -> std::result::Result<Option<Order>, lexopt::Error> {
+        use lexopt::prelude::*;
         let (mut form, mut unchecked, mut out, mut wheels) = (Form::Q8_0, false, None, Vec::new());
-        while let Some(arg) = args.next() {
-            match arg.to_str() {
-                Some("--form") => form = Form::parse(&args.next().unwrap_or_default().to_string_lossy())?,
-                Some("--unchecked") => unchecked = true,
-                Some("--out") => out = args.next().map(PathBuf::from),
-                Some(flag) if flag.starts_with('-') => return Err(format!("there is no option {flag}")),
-                _ => wheels.push(PathBuf::from(arg)),
+        while let Some(arg) = parser.next()? {
+            match arg {
+                Short('h') | Long("help") => return Ok(None),
+                Long("form") => form = parser.value()?.parse_with(Form::parse)?,
+                Long("unchecked") => unchecked = true,
+                Long("out") => out = Some(PathBuf::from(parser.value()?)),
+                Value(wheel) => wheels.push(PathBuf::from(wheel)),
+                _ => return Err(arg.unexpected()),
             }
         }
         let out = out.ok_or("--out FILE is missing")?;
         if wheels.is_empty() {
-            return Err("no wheel is named".to_owned());
+            return Err("no wheel is named".into());
         }
-        Ok(Order { form, unchecked, out, wheels })
+        Ok(Some(Order { form, unchecked, out, wheels }))
     }
 }
 
@@ -107,20 +114,23 @@ mod tests {
     use super::*;
     use std::fs;
 
-    fn parse(line: &str) -> Result<Order> {
-        Order::parse(line.split_whitespace().map(Into::into))
+    fn parse(line: &str) -> std::result::Result<Option<Order>, lexopt::Error> {
+        Order::parse(lexopt::Parser::from_args(line.split_whitespace()))
     }
 
     #[test]
     fn the_command_line_is_read() {
-        let order = parse("--out m.bin a.whl b.whl").expect("complete");
+        let order = parse("--out m.bin a.whl b.whl").expect("complete").expect("no help");
         assert_eq!(order.form, Form::Q8_0);
         assert!(!order.unchecked);
         assert_eq!(order.wheels, [PathBuf::from("a.whl"), PathBuf::from("b.whl")]);
-        assert_eq!(parse("a --form f16 --unchecked --out m").map(|o| (o.form, o.unchecked)), Ok((Form::F16, true)));
+        let order = parse("a --form=f16 --unchecked --out m").expect("complete").expect("no help");
+        assert_eq!((order.form, order.unchecked), (Form::F16, true));
         for line in ["", "--out m", "a.whl", "--out", "--form q9 --out m a", "--fast --out m a"] {
             assert!(parse(line).is_err(), "{line}");
         }
+        assert_eq!(parse("--help").expect("an answer"), None);
+        assert_eq!(parse("a.whl -h").expect("an answer"), None);
     }
 
     #[test]
