@@ -52,7 +52,8 @@ impl Shard {
         let mut session =
             Session::new(Arc::new(Rules::default()), SessionId(1), Ticket::default(), Some(Lang::EN), now);
         let uplink = UplinkFormat { codec: Codec::Opus, rate: 16_000, channels: 1 };
-        let hello = ClientHello { version: None, uplink, wants_pcm: false, features: Features::default() };
+        let hello =
+            ClientHello { version: None, uplink, wants_pcm: false, is_browser: false, features: Features::default() };
         self.message(&mut session, now, ClientMessage::Hello(Box::new(hello)));
         self.effects.clear();
         session

@@ -57,6 +57,7 @@ pub struct Session {
     pub(super) uplink: UplinkFormat,
     pub(super) reply: ReplyFormat,
     pub(super) features: Features,
+    pub(super) is_browser: bool,
     pub(super) language: Lang,
     door: Door,
     pub(super) mode: ListenMode,
@@ -105,6 +106,7 @@ impl Session {
             uplink: UplinkFormat { codec: Codec::Opus, rate: 16_000, channels: 1 },
             reply,
             features: Features::default(),
+            is_browser: false,
             language: language.unwrap_or(Lang::EN),
             door: Door::Greeting,
             mode: ListenMode::Auto,
@@ -267,6 +269,7 @@ impl Session {
     fn on_hello(&mut self, now: Instant, hello: &ClientHello, kit: &mut Kit<'_>) {
         self.door = Door::Open;
         self.features = hello.features;
+        self.is_browser = hello.is_browser;
         self.uplink = hello.uplink;
         if hello.wants_pcm {
             self.reply.codec = Codec::Pcm;

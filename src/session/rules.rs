@@ -37,6 +37,8 @@ pub struct Rules {
     pub first_byte: Duration,
     /// From playout end to `tts stop` (decision 16).
     pub stop_after: Duration,
+    /// The same for the browser client, which plays later and throws away what it has not played (decision 16).
+    pub stop_after_browser: Duration,
     /// How long voice is not believed after `listen/detect`: the tail of the wake word (decision 16).
     pub mute: Duration,
     /// Voice after the onset that makes speech over our reply a barge-in, ms: with the onset's 96 ms about 200 ms of confident
@@ -67,6 +69,7 @@ impl Default for Rules {
             llm: limits::LLM_TOTAL,
             first_byte: limits::TTS_FIRST_BYTE,
             stop_after: Duration::from_millis(200),
+            stop_after_browser: Duration::from_millis(400),
             mute: Duration::from_millis(300),
             barge_in_ms: 100,
             dialogue_turns: limits::DIALOGUE_TURNS,

@@ -185,7 +185,7 @@ impl Session {
 
     /// Everything has been handed out: `tts stop` waits until it has been played.
     fn on_reply_sent(&mut self, now: Instant, kit: &mut Kit<'_>) {
-        let stop_after = self.rules.stop_after;
+        let stop_after = if self.is_browser { self.rules.stop_after_browser } else { self.rules.stop_after };
         let Some(voice) = self.voice_mut() else { return };
         let played = voice.pacer.playout_end();
         if played.is_none() && voice.answers && (voice.reply.is_empty() || voice.end != TurnEnd::Complete) {

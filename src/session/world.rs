@@ -94,7 +94,7 @@ impl World {
 
     pub fn hello(&mut self, features: Features) {
         let uplink = UplinkFormat { codec: Codec::Pcm, rate: 16_000, channels: 1 };
-        let hello = ClientHello { version: None, uplink, wants_pcm: false, features };
+        let hello = ClientHello { version: None, uplink, wants_pcm: false, is_browser: false, features };
         self.say(ClientMessage::Hello(Box::new(hello)));
     }
 

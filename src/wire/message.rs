@@ -39,6 +39,8 @@ pub struct ClientHello {
     pub uplink: UplinkFormat,
     /// It wants PCM both ways.
     pub wants_pcm: bool,
+    /// It is the browser client, which collects 400 ms of a reply before it plays and drops the rest on `tts stop`.
+    pub is_browser: bool,
     /// What it can do.
     pub features: Features,
 }
@@ -280,6 +282,8 @@ struct Members<'a> {
     text: Member<'a>,
     #[serde(borrow)]
     payload: Member<'a>,
+    #[serde(borrow)]
+    device_mac: Member<'a>,
 }
 
 #[derive(Default, Deserialize)]
@@ -315,6 +319,8 @@ impl Members<'_> {
             version: json::number(self.version).and_then(|n| u8::try_from(n).ok()).filter(|n| matches!(n, 1..=3)),
             uplink: UplinkFormat { codec, rate, channels: channels.unwrap_or(1) },
             wants_pcm,
+            // Only the browser client says who it is in its hello: it cannot set headers (protocol.md 1.4).
+            is_browser: self.device_mac.is_some(),
             features: Features {
                 mcp: json::truth(features.mcp).unwrap_or(false),
                 aec: json::truth(features.aec).unwrap_or(false),

@@ -165,7 +165,7 @@ impl Trial {
     fn hello(&mut self) {
         let uplink = UplinkFormat { codec: Codec::Pcm, rate: 16_000, channels: 1 };
         let features = Features { mcp: false, aec: self.dice.one_in(2), emoji: !self.dice.one_in(4) };
-        let hello = ClientHello { version: None, uplink, wants_pcm: false, features };
+        let hello = ClientHello { version: None, uplink, wants_pcm: false, is_browser: false, features };
         self.event(Event::Message(ClientMessage::Hello(Box::new(hello))));
     }
 

@@ -49,7 +49,8 @@ fn nothing_counts_before_hello_and_without_one_the_session_ends() {
 fn pcm_is_spoken_to_who_asks_for_it() {
     let mut world = World::ungreeted(Rules::default());
     let uplink = UplinkFormat { codec: Codec::Pcm, rate: 16_000, channels: 1 };
-    let hello = ClientHello { version: None, uplink, wants_pcm: true, features: Features::default() };
+    let hello =
+        ClientHello { version: None, uplink, wants_pcm: true, is_browser: false, features: Features::default() };
     world.say(ClientMessage::Hello(Box::new(hello)));
     assert_eq!(world.log, ["hello Pcm 24000 60"]);
 }
@@ -91,6 +92,22 @@ fn packets_keep_time_and_stop_follows_the_playout_by_200_ms() {
     // Before the audio the device gets 60 ms for `tts start`; a lead of three leaves at once.
     world.pass(60 + 6 * 60 + 199);
     assert_eq!(world.packets, [(60, 0), (60, 60), (60, 120), (120, 180), (180, 240), (240, 300)]);
+    assert_ne!(world.log.last().unwrap(), "tts stop");
+    world.pass(1);
+    assert_eq!(world.log.last().unwrap(), "tts stop");
+}
+
+#[test]
+fn the_browser_client_is_given_400_ms_after_the_playout() {
+    let mut world = World::ungreeted(Rules::default());
+    let uplink = UplinkFormat { codec: Codec::Opus, rate: 16_000, channels: 1 };
+    let hello =
+        ClientHello { version: None, uplink, wants_pcm: false, is_browser: true, features: Features::default() };
+    world.say(ClientMessage::Hello(Box::new(hello)));
+    world.say(text("hi"));
+    world.reply("Hello.");
+    world.speech(0, 6);
+    world.pass(60 + 6 * 60 + 399);
     assert_ne!(world.log.last().unwrap(), "tts stop");
     world.pass(1);
     assert_eq!(world.log.last().unwrap(), "tts stop");

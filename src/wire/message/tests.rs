@@ -21,7 +21,7 @@ fn said(message: &ServerMessage) -> String {
 
 fn default_hello() -> ClientHello {
     let uplink = UplinkFormat { codec: Codec::Opus, rate: 16_000, channels: 1 };
-    ClientHello { version: None, uplink, wants_pcm: false, features: Features::default() }
+    ClientHello { version: None, uplink, wants_pcm: false, is_browser: false, features: Features::default() }
 }
 
 #[test]
@@ -33,7 +33,7 @@ fn a_hello_of_each_client_is_read() {
     let browser = r#"{"type":"hello","device_id":"AA","device_name":"x","device_mac":"AA","token":"",
         "features":{"mcp":true,"emoji":false}}"#;
     let features = Features { mcp: true, aec: false, emoji: false };
-    assert_eq!(hello_of(browser), ClientHello { features, ..default_hello() });
+    assert_eq!(hello_of(browser), ClientHello { features, is_browser: true, ..default_hello() });
 }
 
 #[test]
