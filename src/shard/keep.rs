@@ -27,9 +27,20 @@ impl Floor {
         }
     }
 
-    /// Calls everybody else whose deadline has come.
+    /// Sends what has become due since the pass began; called between the steps of anything that may take long. Returns the
+    /// time.
+    pub fn frames_first(&mut self, now: Instant) -> Instant {
+        let now = self.watch.now(now);
+        if self.timers.frames.next() <= now {
+            self.send_due(now);
+        }
+        now
+    }
+
+    /// Calls everybody else whose deadline has come. After a power cut that may be all devices in the same second.
     pub fn fire_timers(&mut self, now: Instant) {
         while let Some(slot) = self.timers.rest.pop_due(now) {
+            self.frames_first(now);
             let Some(key) = self.slots.key_at(slot) else { continue };
             self.keep(key, now);
             self.arm(key);

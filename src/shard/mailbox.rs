@@ -116,6 +116,27 @@ impl Mail {
 mod tests {
     use super::*;
 
+    fn socket() -> (TcpStream, SocketAddr) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        (TcpStream::connect(address).unwrap(), address)
+    }
+
+    #[test]
+    fn a_much_fuller_shard_hands_over_to_the_emptiest() {
+        let bells: Vec<_> = (0..3).map(|_| Doorbell::new(|| ())).collect();
+        let all = Mail::for_all(&bells);
+        all[1].publish_load(100);
+        all[2].publish_load(40);
+        let (stream, from) = socket();
+        let stream = all[0].hand_over(60, stream, from).expect("60 is not much more than 40");
+        assert!(all[0].hand_over(66, stream, from).is_none());
+        assert!(matches!(all[2].receive(), Some(Letter::Adopt(_, at)) if at == from));
+        assert!(all[1].receive().is_none());
+        let (stream, from) = socket();
+        assert!(Mail::alone().hand_over(1_000, stream, from).is_some(), "there is nobody else");
+    }
+
     #[test]
     fn everybody_else_is_told_and_a_full_mailbox_is_counted() {
         let bells: Vec<_> = (0..3).map(|_| Doorbell::new(|| ())).collect();

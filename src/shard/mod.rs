@@ -271,6 +271,7 @@ impl Shard {
             if let Some(connection) = self.floor.slots.get_mut(key) {
                 connection.is_unread = false;
                 self.floor.read(key, now, &mut self.buffer);
+                self.floor.frames_first(now);
             }
         }
         self.work_off(now);
@@ -281,13 +282,10 @@ impl Shard {
     fn work_off(&mut self, began: Instant) {
         let mut now = began;
         while now.since(began) < limits::PASS_SLICE {
-            if self.floor.timers.frames.next() <= now {
-                self.floor.send_due(now);
-            }
+            now = self.floor.frames_first(now);
             if !self.floor.work_off_one(now, &mut self.packet) {
                 return;
             }
-            now = self.floor.watch.now(now);
         }
     }
 
@@ -360,6 +358,7 @@ impl Shard {
                 return connection.is_dirty;
             }
             self.floor.flush(*key, now);
+            self.floor.frames_first(now);
             false
         });
         self.is_unfinished |= !dirty.is_empty();

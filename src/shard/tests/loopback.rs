@@ -3,8 +3,11 @@
 use crate::audio::phrase::Phrasebook;
 use crate::audio::vad::Engine;
 use crate::metrics::{Counter, Panel};
+use crate::net::tls;
 use crate::shard::{Common, Crew, DeviceLanguages, Handle, Rules, lay};
 use crate::time::{Clock, Duration};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -92,4 +95,44 @@ fn the_newer_connection_of_a_device_wins_on_whichever_shard_it_is() {
     last.send(Message::text(r#"{"type":"ping"}"#)).unwrap();
     assert!(last.read().unwrap().into_text().unwrap().contains("pong"));
     assert_eq!(running.count(Counter::Replaced), 11);
+}
+
+#[test]
+fn a_device_may_come_over_tls() {
+    let files = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tls");
+    let config = tls::server_config(&files.join("server.pem"), &files.join("server-key.pem")).unwrap();
+    let running = start(1, Rules { tls: Some(config), ..Rules::default() });
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(files.join("authority.pem")).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let client = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let client = Arc::new(client.with_root_certificates(roots).with_no_client_auth());
+    let session = rustls::ClientConnection::new(client, "localhost".try_into().unwrap()).unwrap();
+    let stream = rustls::StreamOwned::new(session, running.socket());
+    let mut request = "ws://localhost/xiaozhi/v1/".into_client_request().unwrap();
+    request.headers_mut().insert("Device-Id", "aa:bb".parse().unwrap());
+    let (mut device, _) = tungstenite::client(request, stream).unwrap();
+    device.send(Message::text(r#"{"type":"hello"}"#)).unwrap();
+    assert!(device.read().unwrap().into_text().unwrap().contains("hello"));
+    // A message of many records and socket buffers, answered behind it.
+    let long = format!(r#"{{"type":"text?","pad":"{}"}}"#, "x".repeat(60_000));
+    device.send(Message::text(long)).unwrap();
+    for _ in 0..200 {
+        device.send(Message::text(r#"{"type":"ping"}"#)).unwrap();
+        assert!(device.read().unwrap().into_text().unwrap().contains("pong"));
+    }
+    device.close(None).unwrap();
+    assert!(matches!(device.read(), Ok(Message::Close(_))));
+}
+
+#[test]
+fn plain_words_to_a_tls_port_end_the_connection() {
+    let files = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tls");
+    let config = tls::server_config(&files.join("server.pem"), &files.join("server-key.pem")).unwrap();
+    let running = start(1, Rules { tls: Some(config), ..Rules::default() });
+    let mut plain = running.socket();
+    plain.write_all(b"GET /healthz HTTP/1.1\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    let _ = plain.read_to_end(&mut answer);
+    assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
 }

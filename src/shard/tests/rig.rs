@@ -231,7 +231,7 @@ impl Device {
         String::from_utf8(self.far.take()).expect("text")
     }
 
-    fn expect_upgrade(&mut self) {
+    pub fn expect_upgrade(&mut self) {
         self.bytes.extend(self.far.take());
         let end = self.bytes.windows(4).position(|w| w == b"\r\n\r\n").expect("a head") + 4;
         let head = String::from_utf8(self.bytes.drain(..end).collect()).expect("text");
