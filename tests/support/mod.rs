@@ -4,6 +4,7 @@
 #![allow(dead_code)] // each test program uses a part of it
 
 pub mod frames;
+pub mod services;
 pub mod sound;
 pub mod world;
 
