@@ -3,6 +3,7 @@
 use crate::support::frames::{Raw, opcode, request};
 use crate::support::{Client, Got, PATIENCE, Rig, Shared, fresh_id, http, kinds};
 use serde_json::{Value, json};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use voxlane::audio::opus;
 use voxlane::audio::phrase::Phrase;
@@ -54,8 +55,13 @@ fn message(client: &mut Client) -> Value {
     }
 }
 
-/// A conversation with a bit of everything: wake word, a typed question, a spoken one, an abort, a farewell. All that came.
-fn conversation(rig: &Rig) -> Vec<Got> {
+/// A conversation with a bit of everything: wake word, typed questions, aborts, a farewell. All that came; held once.
+fn conversation() -> &'static [Got] {
+    static ALL: OnceLock<Vec<Got>> = OnceLock::new();
+    ALL.get_or_init(|| converse(&RIG.with(BRIEF)))
+}
+
+fn converse(rig: &Rig) -> Vec<Got> {
     let mut client = Client::connect(rig.device);
     client.send_text(HELLOS[0].1);
     let mut all = client.until("hello");
@@ -131,8 +137,8 @@ fn item_3_the_session_id_can_stand_in_json_unescaped() {
 
 #[test]
 fn item_4_every_text_frame_is_an_object_with_a_string_type() {
-    let all = conversation(&RIG.with(BRIEF));
-    for message in messages(&all) {
+    let all = conversation();
+    for message in messages(all) {
         assert!(message.is_object() && message["type"].is_string(), "{message}");
     }
     let text = |got: &&Got| got.kind() == "stt" && got.text().contains('"') && got.text().contains("汉字");
@@ -141,8 +147,8 @@ fn item_4_every_text_frame_is_an_object_with_a_string_type() {
 
 #[test]
 fn item_5_every_tts_message_has_a_string_state() {
-    let all = conversation(&RIG.with(BRIEF));
-    let tts: Vec<_> = messages(&all).into_iter().filter(|message| message["type"] == "tts").collect();
+    let all = conversation();
+    let tts: Vec<_> = messages(all).into_iter().filter(|message| message["type"] == "tts").collect();
     assert!(tts.len() >= 12, "{tts:?}");
     assert!(tts.iter().all(|message| message["state"].is_string()), "{tts:?}");
 }
@@ -233,16 +239,16 @@ fn item_10_the_url_has_a_port_and_leads_to_us() {
 #[test]
 fn item_11_audio_goes_out_only_between_start_and_stop() {
     let mut speaking = false;
-    let all = conversation(&RIG.with(BRIEF));
-    for got in &all {
+    let all = conversation();
+    for got in all {
         match got.kind().as_str() {
             "tts:start" => speaking = true,
             "tts:stop" => speaking = false,
-            "packet" => assert!(speaking, "{:?}", kinds(&all)),
+            "packet" => assert!(speaking, "{:?}", kinds(all)),
             _ => {}
         }
     }
-    assert!(packets(&all).len() >= 15, "three replies of 300 ms");
+    assert!(packets(all).len() >= 15, "three replies of 300 ms");
 }
 
 /// An abort now: `tts stop` comes soon, with nothing but audio that was under way before it, and nothing comes behind it.
@@ -310,17 +316,17 @@ fn item_13_nothing_of_an_aborted_turn_follows_its_stop() {
     rig.metric_becomes("voxlane_workers_busy", "", |busy| busy == 0.0);
 }
 
-/// Typed questions to a server with this script: however they fail, each is one `tts start` and one `tts stop`.
+/// Typed questions to a server with this script, all at once: however they fail, each is one `tts start` and one `tts stop`.
 fn every_start_has_its_stop(key: &str, script: &str, turns: usize) {
     let rig = rig_with(key, script);
-    let mut client = rig.opus_device();
-    for turn in 0..turns {
-        client.detect("a question");
+    let mut clients: Vec<Client> = (0..turns).map(|_| rig.opus_device()).collect();
+    clients.iter_mut().for_each(|client| client.detect("a question"));
+    for client in &mut clients {
         let all = kinds(&client.until("tts:stop"));
         let starts = all.iter().filter(|kind| *kind == "tts:start").count();
-        assert_eq!(starts, 1, "{key} = {script}, turn {turn}: {all:?}");
+        assert_eq!(starts, 1, "{key} = {script}: {all:?}");
     }
-    client.quiet(300);
+    clients.iter_mut().for_each(|client| client.quiet(100));
 }
 
 #[test]
