@@ -107,6 +107,8 @@ impl Server {
         let admin = bind("admin", config.listen.admin)?;
         let addresses = Addresses { device: site.address(), http: local(&http)?, admin: local(&admin)? };
 
+        // Threads inherit it: everything but the shards, which pin themselves, stays on the cores they leave free.
+        let confinement = if config.shards.pin { shard::pin::confine(site.cores(), shards) } else { None };
         let registry = Arc::new(Registry::new(UnixMs::now()));
         let readiness = Readiness::default();
         let base = Base { clock, shards: site.doorbells(), registry: registry.clone() };
@@ -150,6 +152,7 @@ impl Server {
         let limits = admin::Config::default();
         let http = admin::serve(http, "http", limits, Arc::new(device_routes), &registry, clock).map_err(no_thread)?;
         let admin = admin::serve(admin, "admin", limits, Arc::new(operator), &registry, clock).map_err(no_thread)?;
+        drop(confinement);
         let crews = vec![asr_crew, llm_crew, tts_crew];
         Ok(Server {
             addresses,

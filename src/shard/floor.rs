@@ -11,6 +11,7 @@ use super::slots::{Key, Slots};
 use super::timers::Timers;
 use crate::audio::ear::EarPool;
 use crate::audio::phrase::Phrasebook;
+use crate::audio::queue::Budget;
 use crate::ids::{ShardId, Ticket};
 use crate::job::{Answer, Job};
 use crate::limits;
@@ -39,6 +40,8 @@ pub struct Common {
     pub languages: Arc<DeviceLanguages>,
     /// Connections of each address.
     pub addresses: Arc<AddressBook>,
+    /// Bytes of all audio queues together.
+    pub audio: Arc<Budget>,
     /// Hashes Device-Ids; the same in all shards.
     pub hash: RandomState,
 }
@@ -47,7 +50,8 @@ impl Common {
     /// What shards with these rules share.
     pub fn new(rules: Rules, phrases: Arc<Phrasebook>, languages: Arc<DeviceLanguages>) -> Common {
         let addresses = Arc::new(AddressBook::new(rules.connections_per_address));
-        Common { rules: Arc::new(rules), phrases, languages, addresses, hash: RandomState::new() }
+        let audio = Budget::new(limits::AUDIO_BUDGET_BYTES);
+        Common { rules: Arc::new(rules), phrases, languages, addresses, audio, hash: RandomState::new() }
     }
 }
 

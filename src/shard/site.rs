@@ -64,8 +64,8 @@ impl Site {
     }
 
     /// Cores this process may use.
-    pub fn cores(&self) -> usize {
-        self.cores.count()
+    pub fn cores(&self) -> &Cores {
+        &self.cores
     }
 
     /// Starts a thread for each shard, with one crew each.

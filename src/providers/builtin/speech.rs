@@ -43,7 +43,7 @@ pub fn say(intent: &Intent, language: Lang, now: DateTime, before: Option<&str>,
         Intent::Unknown => pick(
             "No language model is configured, so I cannot answer that. In the configuration, under llm, set provider to \
              \"openai\", with a base_url and a model.",
-            "我还没有接上语言模型，这个问题答不了。请在配置的 llm 一节，把 provider 设为 \"openai\"，再写上 base_url 和 model。",
+            "我还没有接上语言模型，这个问题答不了。请在配置文件的 llm 一节设置一个。",
         ),
     }
 }

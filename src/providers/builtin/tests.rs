@@ -19,7 +19,7 @@ fn check(question: &str, expected: &str) {
 
 const NO_MODEL_EN: &str = "No language model is configured, so I cannot answer that. In the configuration, under llm, set \
                            provider to \"openai\", with a base_url and a model.";
-const NO_MODEL_ZH: &str = "我还没有接上语言模型，这个问题答不了。请在配置的 llm 一节，把 provider 设为 \"openai\"，再写上 base_url 和 model。";
+const NO_MODEL_ZH: &str = "我还没有接上语言模型，这个问题答不了。请在配置文件的 llm 一节设置一个。";
 const WEATHER_EN: &str = "I can't know the weather: I have no connection to a forecast.";
 const WEATHER_ZH: &str = "我查不到天气，我没有连接天气预报。";
 
