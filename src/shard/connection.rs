@@ -77,6 +77,8 @@ pub struct Connection {
     pub(super) is_dirty: bool,
     /// On the list of those to be read from again.
     pub(super) is_unread: bool,
+    /// The peer has ended; the end is still to be read.
+    pub(super) has_ended: bool,
     /// Not read from, since it does not take what we write.
     pub(super) is_paused: bool,
     /// On the list of those whose audio waits for its lane.
@@ -117,6 +119,7 @@ impl Connection {
             is_greeted: false,
             is_dirty: false,
             is_unread: false,
+            has_ended: false,
             is_paused: false,
             is_pouring: false,
             shown: SessionPhase::Greeting,

@@ -124,7 +124,11 @@ impl Floor {
         if ready.readable {
             self.read_again(ready.key);
         }
-        let Some(connection) = self.slots.get_mut(ready.key).filter(|_| ready.writable) else { return };
+        let Some(connection) = self.slots.get_mut(ready.key) else { return };
+        connection.has_ended |= ready.ended;
+        if !ready.writable {
+            return;
+        }
         match connection.stream.handle_writable() {
             Err(e) if e.kind() != io::ErrorKind::WouldBlock => {
                 return self.drop_connection(ready.key, now, Counter::EndedByPeer);

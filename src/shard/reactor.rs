@@ -30,6 +30,8 @@ pub struct Ready {
     pub readable: bool,
     /// There is room to write.
     pub writable: bool,
+    /// The peer has ended: behind what can be read comes the end, of which nothing will tell again.
+    pub ended: bool,
 }
 
 /// What a wait brought.
@@ -127,7 +129,8 @@ impl Reactor {
 
 fn ready(token: Token, event: &Event) -> Ready {
     let ended = event.is_error() || event.is_read_closed();
-    Ready { key: Key::of_token(token.0), readable: event.is_readable() || ended, writable: event.is_writable() }
+    let readable = event.is_readable() || ended;
+    Ready { key: Key::of_token(token.0), readable, writable: event.is_writable(), ended }
 }
 
 fn timer() -> io::Result<File> {

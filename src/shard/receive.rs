@@ -35,7 +35,8 @@ impl Floor {
             Ok(_) | Err(_) => return self.drop_connection(key, now, Counter::EndedByPeer),
         };
         self.panel.add(Counter::BytesIn, read as u64);
-        if read == buffer.len() {
+        // A full buffer, or an end that came together with the bytes: the reactor will not tell of what is left.
+        if read == buffer.len() || connection.has_ended {
             self.read_again(key);
         }
         self.take_in(key, now, &mut buffer[..read]);

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -327,6 +327,20 @@ fn a_request_in_many_pieces_is_a_request() {
     raw.send(&bytes);
     assert!(raw.http_head(PATIENCE).starts_with("HTTP/1.1 101 "));
     assert_eq!(raw.frame(PATIENCE).expect("a hello").opcode, opcode::TEXT);
+}
+
+#[test]
+fn a_hang_up_right_behind_the_last_words_is_noticed_at_once() {
+    // Bytes and the end of the stream in one event of the kernel, which does not come again.
+    for _ in 0..20 {
+        let mut open = Raw::upgraded(Rig::shared().device, &fresh_id(), 1);
+        open.send(&frame(opcode::TEXT, br#"{"type":"hello"}"#));
+        let _ = open.stream.shutdown(Shutdown::Write);
+        let mut knocking = Raw::connect(Rig::shared().device);
+        knocking.send(b"GET /xiaozhi/v1/ HTTP/1.1\r\nHost: x\r\n");
+        let _ = knocking.stream.shutdown(Shutdown::Write);
+        assert!(open.ends(Duration::from_secs(4)) && knocking.ends(Duration::from_secs(4)));
+    }
 }
 
 #[test]

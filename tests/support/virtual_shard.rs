@@ -80,7 +80,7 @@ impl VirtualShard {
     /// One pass in which this device's socket is ready.
     pub fn pass_for(&mut self, device: &Device) {
         self.news.ready.clear();
-        self.news.ready.push(Ready { key: device.key, readable: true, writable: true });
+        self.news.ready.push(Ready { key: device.key, readable: true, writable: true, ended: false });
         self.shard.pass(self.now, &self.news);
     }
 

@@ -196,7 +196,7 @@ impl World {
     /// Passes of the shard, turns of the workers and looks of the devices, until nobody has anything to do at this instant.
     pub fn settle(&mut self) {
         for _ in 0..100_000 {
-            let all = |device: &Device| Ready { key: device.key, readable: true, writable: true };
+            let all = |device: &Device| Ready { key: device.key, readable: true, writable: true, ended: false };
             let news = News { ready: self.devices.iter().map(all).collect(), ..News::default() };
             self.shard.pass(self.now, &news);
             let mut worked = false;

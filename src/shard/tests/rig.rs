@@ -92,7 +92,8 @@ impl Rig {
     /// Passes until nothing is left for now.
     pub fn run(&mut self) {
         for _ in 0..10_000 {
-            let ready = self.keys.iter().map(|key| Ready { key: *key, readable: true, writable: true }).collect();
+            let ready =
+                self.keys.iter().map(|key| Ready { key: *key, readable: true, writable: true, ended: false }).collect();
             self.shard.pass(self.now, &News { ready, arrivals: false, late: None });
             self.passes += 1;
             if self.shard.next_deadline(self.now) > self.now {
