@@ -9,6 +9,7 @@ pub mod banner;
 pub mod check;
 pub mod demo;
 pub mod providers;
+pub mod scout;
 pub mod serve;
 pub mod state;
 
@@ -31,6 +32,7 @@ use crate::wire::token::Keys;
 use crate::wire::upgrade;
 use crate::workers::{self, AsrRules, Base, Crew, Size};
 use providers::Providers;
+use scout::Scout;
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -42,6 +44,7 @@ pub struct Server {
     addresses: Addresses,
     shards: shard::Handle,
     crews: Vec<Crew>,
+    scout: Scout,
     phrases: JoinHandle<()>,
     http: admin::Server,
     admin: admin::Server,
@@ -97,7 +100,7 @@ impl Server {
     /// [`StartFault`]; nothing runs then.
     pub fn start(config: &Config) -> Result<Server, StartFault> {
         let clock = Clock::start();
-        let Providers { asr, asr_is_local, llm, tts, about } = providers::of(config, clock)?;
+        let Providers { asr, asr_is_local, llm, tts, about, questions } = providers::of(config, clock)?;
         let languages = Arc::new(DeviceLanguages::default());
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let shards = if config.shards.count == 0 { (cores / 2).max(1) } else { config.shards.count };
@@ -152,12 +155,14 @@ impl Server {
         let limits = admin::Config::default();
         let http = admin::serve(http, "http", limits, Arc::new(device_routes), &registry, clock).map_err(no_thread)?;
         let admin = admin::serve(admin, "admin", limits, Arc::new(operator), &registry, clock).map_err(no_thread)?;
+        let scout = scout::send_out(questions, clock).map_err(no_thread)?;
         drop(confinement);
         let crews = vec![asr_crew, llm_crew, tts_crew];
         Ok(Server {
             addresses,
             shards,
             crews,
+            scout,
             phrases,
             http,
             admin,
@@ -247,6 +252,7 @@ impl Server {
         if !self.shards.join() {
             tracing::error!("a shard had fallen over");
         }
+        self.scout.recall();
         self.http.stop();
         self.admin.stop();
         self.crews.iter().for_each(Crew::end);

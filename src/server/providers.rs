@@ -2,6 +2,7 @@
 //! themselves.
 
 use super::StartFault;
+use super::scout::Question;
 use crate::config::{AsrProvider, Config, LlmProvider, Service, TtsFormat, TtsProvider};
 use crate::format::Lang;
 use crate::limits;
@@ -33,6 +34,8 @@ pub struct Providers {
     pub tts: Factory<dyn Synthesiser>,
     /// Who they are, in that order.
     pub about: [About; 3],
+    /// What services are asked at start.
+    pub questions: Vec<Question>,
 }
 
 /// Reads who is wanted. Looks at files; reaches no service.
@@ -45,7 +48,8 @@ pub fn of(config: &Config, clock: Clock) -> Result<Providers, StartFault> {
     let (llm, about_llm) = llm_of(config, &client).map_err(other)?;
     let (tts, about_tts) = tts_of(config, &client).map_err(other)?;
     let asr_is_local = config.asr.provider == AsrProvider::Whisper;
-    Ok(Providers { asr, asr_is_local, llm, tts, about: [about_asr, about_llm, about_tts] })
+    let questions = questions(config, &client);
+    Ok(Providers { asr, asr_is_local, llm, tts, about: [about_asr, about_llm, about_tts], questions })
 }
 
 fn http_client(config: &Config) -> Result<HttpClient, Fault> {
@@ -75,12 +79,7 @@ fn asr_of(config: &Config, client: &HttpClient, clock: Clock) -> Result<(Factory
             Ok((whisper(path, clock), About { name: "whisper", detail, language }))
         }
         AsrProvider::OpenAi => {
-            let settings = asr::AsrConfig {
-                service: service(&config.asr.service, client),
-                language,
-                language_unknown: config.asr.unknown_language.clone(),
-                verbose: false,
-            };
+            let settings = asr_settings(config, client);
             let about = asr::OpenAiAsr::new(settings.clone()).map_err(other)?.about();
             Ok((Arc::new(move |_| Ok(Box::new(asr::OpenAiAsr::new(settings.clone())?))), about))
         }
@@ -113,12 +112,7 @@ fn llm_of(config: &Config, client: &HttpClient) -> Result<(Factory<dyn LanguageM
     match config.llm.provider {
         LlmProvider::Builtin => Ok((Arc::new(|_| Ok(Box::new(Builtin::new()))), Builtin::new().about())),
         LlmProvider::OpenAi => {
-            let settings = llm::LlmConfig {
-                service: service(&config.llm.service, client),
-                temperature: Some(config.llm.temperature),
-                max_tokens: Some(config.llm.max_tokens),
-                next_token: limits::LLM_NEXT_TOKEN,
-            };
+            let settings = llm_settings(config, client);
             let about = llm::OpenAiLlm::new(settings.clone())?.about();
             Ok((Arc::new(move |_| Ok(Box::new(llm::OpenAiLlm::new(settings.clone())?))), about))
         }
@@ -166,6 +160,37 @@ fn tts_of(config: &Config, client: &HttpClient) -> Result<(Factory<dyn Synthesis
             Ok((Arc::new(move |_| Ok(Box::new(ScriptedTts::new(script.clone(), first, rate)))), about))
         }
     }
+}
+
+fn asr_settings(config: &Config, client: &HttpClient) -> asr::AsrConfig {
+    asr::AsrConfig {
+        service: service(&config.asr.service, client),
+        language: config.asr.language.as_deref().and_then(Lang::parse),
+        language_unknown: config.asr.unknown_language.clone(),
+        verbose: false,
+    }
+}
+
+fn llm_settings(config: &Config, client: &HttpClient) -> llm::LlmConfig {
+    llm::LlmConfig {
+        service: service(&config.llm.service, client),
+        temperature: Some(config.llm.temperature),
+        max_tokens: Some(config.llm.max_tokens),
+        next_token: limits::LLM_NEXT_TOKEN,
+    }
+}
+
+fn questions(config: &Config, client: &HttpClient) -> Vec<Question> {
+    let mut questions = Vec::new();
+    if config.asr.provider == AsrProvider::OpenAi {
+        let settings = asr_settings(config, client);
+        questions.push(Question { stage: "asr", ask: Box::new(|call| asr::OpenAiAsr::new(settings)?.probe(call)) });
+    }
+    if config.llm.provider == LlmProvider::OpenAi {
+        let settings = llm_settings(config, client);
+        questions.push(Question { stage: "llm", ask: Box::new(|call| llm::OpenAiLlm::new(settings)?.probe(call)) });
+    }
+    questions
 }
 
 fn service(service: &Service, client: &HttpClient) -> openai::Service {

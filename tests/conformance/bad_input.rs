@@ -2,9 +2,12 @@
 
 use crate::support::frames::{Raw, frame, head, opcode, piece};
 use crate::support::sound::{device_packets, framed_v3};
-use crate::support::{Client, Got, PATIENCE, Rig, configuration, fresh_id, http, kinds};
+use crate::support::{Client, Got, PATIENCE, Rig, configuration, configuration_text, fresh_id, http, kinds};
 use serde_json::json;
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
 use voxlane::server::{Server, StartFault};
 
 /// What no Opus decoder takes, and short by its own account, so that a hundred fit into a burst.
@@ -190,6 +193,35 @@ fn a_provider_that_cannot_be_reached_does_not_keep_the_server_from_starting_and_
     assert!(apology.text().starts_with("Sorry"), "{}", apology.text());
     assert!(said.iter().any(|got| matches!(got, Got::Packet(_))));
     client.is_alive();
+}
+
+#[test]
+fn a_provider_that_cannot_be_reached_is_a_warning_at_start() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = format!(r#""http://{nobody}/v1""#);
+    for stage in ["asr", "llm"] {
+        let key = |name: &str| format!("{stage}.{name}");
+        let (provider, base_url, model) = (key("provider"), key("base_url"), key("model"));
+        let (text, state) = configuration_text(&[(&provider, r#""openai""#), (&base_url, &url), (&model, r#""m""#)]);
+        std::fs::create_dir_all(&state).unwrap();
+        let file = state.join("voxlane.toml");
+        std::fs::write(&file, text).unwrap();
+        let mut serve = Command::new(env!("CARGO_BIN_EXE_voxlane"));
+        let serve = serve.args(["serve", "--config"]).arg(&file).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut serve = serve.spawn().unwrap();
+        let (tell, told) = mpsc::channel();
+        let log = BufReader::new(serve.stderr.take().unwrap());
+        std::thread::spawn(move || log.lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));
+        let wanted = format!("stage=\"{stage}\"");
+        let warning = std::iter::from_fn(|| told.recv_timeout(PATIENCE).ok()).find(|line| line.contains(&wanted));
+        serve.kill().unwrap();
+        serve.wait().unwrap();
+        let _ = std::fs::remove_dir_all(state);
+        assert!(
+            warning.as_ref().is_some_and(|line| line.contains("WARN") && line.contains("cannot be reached")),
+            "{warning:?}"
+        );
+    }
 }
 
 #[test]

@@ -152,6 +152,13 @@ pub fn fresh_id() -> String {
 
 /// The scripted server's configuration with overrides, and its state folder, which nobody else uses.
 pub fn configuration(overrides: &[(&str, &str)]) -> (Config, PathBuf) {
+    let (text, state) = configuration_text(overrides);
+    let loaded = config::parse(Some((Path::new("test.toml"), &text)), &Environment::new());
+    (loaded.unwrap_or_else(|mistakes| panic!("{mistakes}")).config, state)
+}
+
+/// The same as it stands in a file.
+pub fn configuration_text(overrides: &[(&str, &str)]) -> (String, PathBuf) {
     static RIGS: AtomicU32 = AtomicU32::new(0);
     let number = RIGS.fetch_add(1, Ordering::Relaxed);
     let state = std::env::temp_dir().join(format!("voxlane-test-{}-{number}", std::process::id()));
@@ -160,8 +167,7 @@ pub fn configuration(overrides: &[(&str, &str)]) -> (Config, PathBuf) {
         let (section, key) = path.split_once('.').expect("section.key");
         text = put(&text, section, key, value);
     }
-    let loaded = config::parse(Some((Path::new("test.toml"), &text)), &Environment::new());
-    (loaded.unwrap_or_else(|mistakes| panic!("{mistakes}")).config, state)
+    (text, state)
 }
 
 fn put(text: &str, section: &str, key: &str, value: &str) -> String {
@@ -372,7 +378,7 @@ pub fn kinds(all: &[Got]) -> Vec<String> {
 
 /// 60 ms of 16 kHz PCM: a square wave that the level detector takes for voice, or silence.
 pub fn pcm_packet(is_voice: bool) -> Vec<u8> {
-    let sample = |i: usize| if is_voice { if i / 40 % 2 == 0 { 6_000i16 } else { -6_000 } } else { 0 };
+    let sample = |i: usize| if is_voice { if (i / 40).is_multiple_of(2) { 6_000i16 } else { -6_000 } } else { 0 };
     (0..960).flat_map(|i| sample(i).to_le_bytes()).collect()
 }
 
