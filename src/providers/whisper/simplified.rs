@@ -2,13 +2,25 @@
 
 use std::sync::OnceLock;
 
-/// The text in simplified characters.
+/// The text in simplified characters, without the spaces that Whisper puts between Chinese words now and then.
 pub fn simplify(text: &str) -> String {
-    text.chars().map(simple).collect()
+    let mut out = String::with_capacity(text.len());
+    let mut characters = text.chars().peekable();
+    while let Some(c) = characters.next() {
+        let is_within = out.ends_with(is_han) && characters.peek().copied().is_some_and(is_han);
+        if !(c == ' ' && is_within) {
+            out.push(simple(c));
+        }
+    }
+    out
+}
+
+fn is_han(c: char) -> bool {
+    ('\u{3400}'..='\u{9fff}').contains(&c)
 }
 
 fn simple(c: char) -> char {
-    if !('\u{3400}'..='\u{9fff}').contains(&c) {
+    if !is_han(c) {
         return c;
     }
     let table = table();
@@ -39,6 +51,7 @@ mod tests {
         assert_eq!(simplify("廣州市房地產中介協會分析"), "广州市房地产中介协会分析");
         assert_eq!(simplify("請問現在幾點？Hello 12"), "请问现在几点？Hello 12");
         assert_eq!(simplify("明天会下雨吗"), "明天会下雨吗");
+        assert_eq!(simplify("廣州市 房地產 iPhone 15 好"), "广州市房地产 iPhone 15 好");
         assert!(table().len() > 2_500);
     }
 }
