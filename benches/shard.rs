@@ -75,7 +75,7 @@ fn speakers(c: &mut Criterion) {
                     say(&mut shard);
                 }
                 if left % 4_096 == 0 {
-                    devices.iter().for_each(|device| drop(device.far.discard()));
+                    devices.iter().for_each(|device| _ = device.far.discard());
                 }
             }
             spent

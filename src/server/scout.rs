@@ -11,12 +11,15 @@ use crate::time::Clock;
 use std::io;
 use std::thread::{Builder, JoinHandle};
 
+/// Asks a service; the answer is a line for people.
+pub type Ask = Box<dyn FnOnce(&Call) -> Result<String, Fault> + Send>;
+
 /// A question to one service.
 pub struct Question {
     /// The stage it works for.
     pub stage: &'static str,
-    /// Asks; the answer is a line for people.
-    pub ask: Box<dyn FnOnce(&Call) -> Result<String, Fault> + Send>,
+    /// The question.
+    pub ask: Ask,
 }
 
 /// The thread that asks.

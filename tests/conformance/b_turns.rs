@@ -468,7 +468,7 @@ fn item_48_a_lead_of_more_than_six_packets_is_refused() {
     let text = "[audio]\nlead_ms = 361\n";
     let loaded =
         voxlane::config::parse(Some((std::path::Path::new("test.toml"), text)), &voxlane::config::Environment::new());
-    let mistakes = loaded.err().expect("a mistake").to_string();
+    let mistakes = loaded.expect_err("a mistake").to_string();
     assert!(mistakes.contains("lead_ms"), "{mistakes}");
 }
 
