@@ -201,9 +201,9 @@ impl Server {
         &self.registry
     }
 
-    /// A line for each provider: stage, name, detail.
-    pub fn providers(&self) -> Vec<String> {
-        let line = |(stage, about): (&str, &About)| format!("{stage:9} {}: {}", about.name, about.detail);
+    /// Each provider: its stage, then name and detail.
+    pub fn providers(&self) -> Vec<(&'static str, String)> {
+        let line = |(stage, about): (&'static str, &About)| (stage, format!("{}: {}", about.name, about.detail));
         ["asr", "llm", "tts"].into_iter().zip(&self.about).map(line).collect()
     }
 
