@@ -15,6 +15,7 @@ pub mod state;
 
 use crate::admin::{self, AdminRoutes, DeviceRoutes, Guard};
 use crate::audio::phrase::Phrasebook;
+use crate::audio::queue::Budget;
 use crate::config::Config;
 use crate::format::Lang;
 use crate::ids::ShardId;
@@ -144,6 +145,7 @@ impl Server {
             shard::Crew { pools: vec![asr, llm, tts], panel }
         });
         let crews = crews.collect();
+        watch_audio(&registry, common.audio.clone());
         let device_routes = device_routes(config, &common, addresses.device.port(), languages);
         let shards = site.start(common, clock, crews).map_err(no_thread)?;
         let pinnings = shards.pinnings();
@@ -194,6 +196,11 @@ impl Server {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// Whether a shard's thread has ended: a defect while nobody has asked it to.
+    pub fn has_failed(&self) -> bool {
+        self.shards.has_ended()
     }
 
     /// What is measured.
@@ -265,6 +272,16 @@ impl Server {
         }
         let _ = self.phrases.join();
     }
+}
+
+/// Shows how much of the budget of all audio queues is in use.
+fn watch_audio(registry: &Registry, audio: Arc<Budget>) {
+    registry.watch(Probe {
+        name: "voxlane_audio_queue_bytes",
+        labels: "",
+        help: "Bytes in the audio queues of all sessions.",
+        value: Box::new(move || audio.used() as u64),
+    });
 }
 
 /// A phrase without sound is shown only; the server works without.
