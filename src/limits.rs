@@ -146,6 +146,11 @@ pub const BLOCK_BATCH: usize = 10;
 pub const BLOCK_WAIT: Duration = Duration::from_secs(1);
 /// Synthesis of one of our own phrases at start; one that takes longer stays text.
 pub const PHRASE: Duration = Duration::from_secs(20);
+/// A phrase that could not be spoken is tried again after this long, and then ever later: a service that is started together
+/// with us needs a moment.
+pub const PHRASE_AGAIN: Duration = Duration::from_secs(1);
+/// The longest pause between two tries: eight refused calls in a minute disturb nobody.
+pub const PHRASE_AGAIN_MOST: Duration = Duration::from_secs(60);
 /// Attempts of one job, the first included: places for cancel hooks.
 pub const CALL_ATTEMPTS: usize = 4;
 /// Bytes of one transcript.

@@ -15,7 +15,6 @@ pub mod state;
 
 use crate::admin::{self, AdminRoutes, DeviceRoutes, Guard};
 use crate::audio::phrase::Phrasebook;
-use crate::audio::queue::Budget;
 use crate::config::Config;
 use crate::format::Lang;
 use crate::ids::ShardId;
@@ -31,6 +30,7 @@ use crate::time::{Clock, Duration, UnixMs};
 use crate::wire::packet::Version;
 use crate::wire::token::Keys;
 use crate::wire::upgrade;
+use crate::workers::phrases::{self, Rendering};
 use crate::workers::{self, AsrRules, Base, Crew, Size};
 use providers::Providers;
 use scout::Scout;
@@ -38,7 +38,6 @@ use std::fmt;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU8;
-use std::thread::JoinHandle;
 
 /// A running server.
 pub struct Server {
@@ -46,7 +45,7 @@ pub struct Server {
     shards: shard::Handle,
     crews: Vec<Crew>,
     scout: Scout,
-    phrases: JoinHandle<()>,
+    phrases: Rendering,
     http: admin::Server,
     admin: admin::Server,
     clock: Clock,
@@ -132,12 +131,14 @@ impl Server {
 
         let book = Arc::new(Phrasebook::new(|phrase, lang| config.phrases.text(phrase, lang).to_owned()));
         let spoken = readiness.part("phrases", "our own sentences are being spoken");
-        let phrases = base
-            .start_phrases(book.clone(), complexity, tts, move |report| {
-                note_phrases(&report);
-                spoken.ready();
-            })
-            .map_err(no_thread)?;
+        let mut round = 0;
+        let told = move |report| {
+            note_phrases(round, &report);
+            round += 1;
+            spoken.ready();
+        };
+        let phrases =
+            base.start_phrases(book.clone(), complexity, tts, limits::PHRASE_AGAIN, told).map_err(no_thread)?;
 
         let common = Common::new(rules, book, languages.clone());
         let crews = asr_pools.into_iter().zip(llm_pools).zip(tts_pools).enumerate().map(|(i, ((asr, llm), tts))| {
@@ -145,7 +146,6 @@ impl Server {
             shard::Crew { pools: vec![asr, llm, tts], panel }
         });
         let crews = crews.collect();
-        watch_audio(&registry, common.audio.clone());
         let device_routes = device_routes(config, &common, addresses.device.port(), languages);
         let shards = site.start(common, clock, crews).map_err(no_thread)?;
         let pinnings = shards.pinnings();
@@ -198,19 +198,14 @@ impl Server {
         }
     }
 
-    /// Whether a shard's thread has ended: a defect while nobody has asked it to.
-    pub fn has_failed(&self) -> bool {
-        self.shards.has_ended()
-    }
-
     /// What is measured.
     pub fn registry(&self) -> &Arc<Registry> {
         &self.registry
     }
 
-    /// Each provider: its stage, then name and detail.
-    pub fn providers(&self) -> Vec<(&'static str, String)> {
-        let line = |(stage, about): (&'static str, &About)| (stage, format!("{}: {}", about.name, about.detail));
+    /// A line for each provider: stage, name, detail.
+    pub fn providers(&self) -> Vec<String> {
+        let line = |(stage, about): (&str, &About)| format!("{stage:9} {}: {}", about.name, about.detail);
         ["asr", "llm", "tts"].into_iter().zip(&self.about).map(line).collect()
     }
 
@@ -263,6 +258,7 @@ impl Server {
         self.http.stop();
         self.admin.stop();
         self.crews.iter().for_each(Crew::end);
+        self.phrases.end();
         for crew in self.crews {
             let stage = crew.stage().name();
             match crew.join() {
@@ -270,23 +266,14 @@ impl Server {
                 left => tracing::warn!(stage, left, "workers were still at work at the end"),
             }
         }
-        let _ = self.phrases.join();
     }
 }
 
-/// Shows how much of the budget of all audio queues is in use.
-fn watch_audio(registry: &Registry, audio: Arc<Budget>) {
-    registry.watch(Probe {
-        name: "voxlane_audio_queue_bytes",
-        labels: "",
-        help: "Bytes in the audio queues of all sessions.",
-        value: Box::new(move || audio.used() as u64),
-    });
-}
-
-/// A phrase without sound is shown only; the server works without.
-fn note_phrases(report: &workers::phrases::Report) {
+/// A phrase without sound is shown only; the server works without. Only the first round's failures are told, not each try's.
+fn note_phrases(round: u32, report: &phrases::Report) {
     match report {
+        Ok(failed) if failed.is_empty() && round > 0 => tracing::info!("our own phrases can be spoken now"),
+        _ if round > 0 => {}
         Ok(failed) => {
             for (phrase, language, fault) in failed {
                 tracing::warn!(?phrase, language = language.code(), %fault, "a phrase could not be spoken");

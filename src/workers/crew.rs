@@ -134,19 +134,25 @@ pub fn start_tts(
 }
 
 impl Base {
-    /// Renders our own sentences on a thread of its own; `done` is told what failed, for the log.
+    /// Renders our own sentences on a thread of its own, what fails again after `pause` and then ever later; `told` hears what
+    /// failed in each round.
     pub fn start_phrases(
         &self,
         book: Arc<Phrasebook>,
         complexity: Arc<AtomicU8>,
         factory: Factory<dyn Synthesiser>,
-        done: impl FnOnce(phrases::Report) + Send + 'static,
-    ) -> io::Result<JoinHandle<()>> {
-        let clock = self.clock;
-        Builder::new().name("phrases".into()).spawn(move || {
-            let built = build_guarded(&|| factory(0));
-            done(phrases::run(&book, built, &mut Voice::new(complexity), clock));
-        })
+        pause: Duration,
+        mut told: impl FnMut(phrases::Report) + Send + 'static,
+    ) -> io::Result<phrases::Rendering> {
+        let (clock, recall) = (self.clock, phrases::Recall::default());
+        let (over, is_over) = crossbeam::channel::bounded(0);
+        let recalled = recall.clone();
+        let thread = Builder::new().name("phrases".into()).spawn(move || {
+            let build = || build_guarded(&|| factory(0));
+            let mut voice = Voice::new(complexity);
+            phrases::run(&book, &build, &mut voice, clock, (&recalled, &is_over), pause, &mut told);
+        })?;
+        Ok(phrases::Rendering { recall, over, thread })
     }
 }
 

@@ -6,6 +6,8 @@
 mod support;
 
 mod failures;
+mod neighbours;
+mod services;
 mod turns;
 
 use support::{Got, kinds};

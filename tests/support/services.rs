@@ -14,7 +14,7 @@ use std::time::Duration;
 /// A request as it came.
 #[derive(Clone, Debug)]
 pub struct Asked {
-    /// The last part of the path: `transcriptions`, `completions`, `speech`.
+    /// The last part of the path: `transcriptions`, `completions`, `speech`, `models`.
     pub what: String,
     /// The head, in lower case.
     pub head: String,
@@ -113,6 +113,7 @@ fn serve(mut stream: TcpStream, asked: &Mutex<Vec<Asked>>, words: &mut Words) {
             let text = request.json()["input"].as_str().unwrap_or_default().to_owned();
             ("audio/wav", wav(text.chars().count() * 60))
         }
+        "models" => ("application/json", json!({"object": "list", "data": [{"id": "m-1"}]}).to_string().into_bytes()),
         _ => return answer_with(&mut stream, 404, "text/plain", b"no such service"),
     };
     answer_with(&mut stream, 200, kind, &body);

@@ -6,6 +6,7 @@ use crate::audio::phrase::{Phrase, Phrasebook};
 use crate::format::Codec;
 use crate::job::PacketBlock;
 use crate::providers::{Call, Flow, Sound, Synthesiser};
+use std::sync::atomic::Ordering::SeqCst;
 
 /// Says every sentence as a tone of `ms` at `rate`, in pieces of 1,000 samples; "!" fails after that.
 struct Tone {
@@ -161,11 +162,12 @@ fn phrases_are_rendered_in_both_formats_and_failures_are_told() {
     let book = Arc::new(Phrasebook::new(text));
     let factory: Factory<dyn Synthesiser> = Arc::new(|_| Ok(Box::new(Tone { rate: 22_050, ms: 300 })));
     let base = Base { clock: rig.clock, shards: Vec::new(), registry: rig.registry.clone() };
-    let (tell, told) = crossbeam::channel::bounded(1);
-    let done = move |report| tell.send(report).unwrap();
-    let thread = base.start_phrases(book.clone(), Arc::new(AtomicU8::new(5)), factory, done).unwrap();
-    thread.join().unwrap();
+    let (tell, told) = crossbeam::channel::unbounded();
+    let tell = move |report| tell.send(report).unwrap();
+    let complexity = Arc::new(AtomicU8::new(5));
+    let rendering = base.start_phrases(book.clone(), complexity, factory, Duration::from_secs(3_600), tell).unwrap();
     let failed = told.recv().unwrap().unwrap();
+    rendering.end();
     assert_eq!(failed.len(), 1);
     assert_eq!((failed[0].0, failed[0].1), (Phrase::Busy, Lang::ZH));
     for format in phrases::FORMATS {
@@ -174,4 +176,33 @@ fn phrases_are_rendered_in_both_formats_and_failures_are_told() {
         assert!(book.audio(Phrase::Busy, Lang::ZH, format).is_none());
         assert!(book.audio(Phrase::WakeReply, Lang::EN, format).is_none());
     }
+}
+
+/// A voice that is down for its first calls.
+struct Later(Arc<AtomicU8>);
+
+impl Synthesiser for Later {
+    fn speak(&mut self, what: &Speak, call: &Call, on_audio: &mut dyn FnMut(Sound<'_>) -> Flow) -> Result<(), Fault> {
+        match self.0.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)) {
+            Ok(_) => Err(Fault::new(Cause::Unavailable, "down")),
+            Err(_) => Tone { rate: 24_000, ms: 120 }.speak(what, call, on_audio),
+        }
+    }
+}
+
+#[test]
+fn phrases_that_could_not_be_spoken_are_spoken_once_the_voice_is_back() {
+    let rig = rig(24_000, 300, 5);
+    let book = Arc::new(Phrasebook::new(|_, _| "Good bye".to_owned()));
+    let faults = Arc::new(AtomicU8::new(11));
+    let factory: Factory<dyn Synthesiser> = Arc::new(move |_| Ok(Box::new(Later(faults.clone()))));
+    let base = Base { clock: rig.clock, shards: Vec::new(), registry: rig.registry.clone() };
+    let (tell, told) = crossbeam::channel::unbounded();
+    let tell = move |report: phrases::Report| tell.send(report.unwrap().len()).unwrap();
+    let complexity = Arc::new(AtomicU8::new(5));
+    let rendering = base.start_phrases(book.clone(), complexity, factory, Duration::from_millis(1), tell).unwrap();
+    // It ends by itself when all is spoken.
+    assert_eq!(told.iter().collect::<Vec<_>>(), [8, 3, 0]);
+    rendering.end();
+    assert!(book.audio(Phrase::Busy, Lang::ZH, phrases::FORMATS[1]).is_some());
 }
