@@ -24,7 +24,7 @@
 //!
 //! | Room | What it is about |
 //! |---|---|
-//! | [`time`] [`ids`] [`format`] [`limits`] [`secret`] | values everyone speaks; `limits` holds every bound with its reason |
+//! | [`time`] [`ids`] [`format`](mod@format) [`limits`] [`secret`] | values everyone speaks; `limits` holds every bound with its reason |
 //! | [`wire`] | bytes to values and back: HTTP head, WebSocket, framing, messages, OTA, tokens |
 //! | [`audio`] | pure signal: codec, voice detection, endpointing, the audio queue, pacing, our own phrases |
 //! | [`job`] | what crosses threads: work orders and outcomes, each with a ticket |

@@ -1,6 +1,6 @@
 //! How many connections an address has, over all shards: a table of counters that shards share without a lock.
 //!
-//! A cell holds 40 bits of the address's keyed hash and a count of 24. An address looks at [`PROBES`] neighbouring cells; where
+//! A cell holds 40 bits of the address's keyed hash and a count of 24. An address looks at `PROBES` neighbouring cells; where
 //! all are taken it goes uncounted and is let in: the cap is a defence, not a law, and it fails open.
 
 use std::hash::{BuildHasher, RandomState};
