@@ -154,8 +154,6 @@ catalog! {
         Listening => "voxlane_sessions_listening", "", "Sessions that hold a decoder.";
         Speaking => "voxlane_sessions_speaking", "", "Sessions whose reply is being played.";
         // --- depths of what may fill up
-        AudioQueueBlocks => "voxlane_queue_depth", r#"queue="audio_blocks""#, "What waits in a queue.";
-        AudioQueueBytes => "voxlane_queue_depth", r#"queue="audio_bytes""#, "What waits in a queue.";
         SendQueueBytes => "voxlane_queue_depth", r#"queue="send_bytes""#, "What waits in a queue.";
         Mailbox => "voxlane_queue_depth", r#"queue="mailbox""#, "What waits in a queue.";
         Backlog => "voxlane_queue_depth", r#"queue="backlog""#, "What waits in a queue.";

@@ -24,8 +24,10 @@ use whisper_rs::{FullParams, SamplingStrategy, WhisperContext, WhisperContextPar
 const RATE: usize = 16_000;
 /// Shorter than this invents words (measured: 200 ms does, 300 ms does not).
 const SHORTEST: usize = RATE * 3 / 10;
-/// Mean log-probability of a text's tokens below which it is none: noise reaches -1.29, speech falls to -0.95.
-const LEAST_CONFIDENCE: f32 = -1.0;
+/// Mean log-probability of a text's tokens below which it is none. Noise that does not repeat itself reaches -1.29; of single words
+/// by espeak-ng "Goodbye" has -1.04, "Lights off" -1.10. What comes here has passed the voice detector, so this is the second
+/// sieve and errs on the side of the speaker.
+const LEAST_CONFIDENCE: f32 = -1.2;
 /// Encoder positions (320 samples each) beyond the utterance: +128 costs 0.36 s where +64 loses 2 % more words.
 const CONTEXT_MARGIN: usize = 128;
 const CONTEXT_WIDE: usize = 384;
@@ -113,7 +115,7 @@ impl Recogniser for Whisper {
                 return Ok(nothing());
             }
         }
-        if said.confidence < LEAST_CONFIDENCE {
+        if said.confidence < LEAST_CONFIDENCE || said.is_babble() {
             return Ok(nothing());
         }
         let text =
@@ -193,10 +195,22 @@ impl Said {
         if self.tokens + 4 < limit {
             return false;
         }
+        let (distinct, all) = self.trigrams();
+        distinct * 2 < all
+    }
+
+    /// It says one thing over and over, as hum and silence are written down. "Stop! Stop! Stop!" is speech, a fourth is not.
+    fn is_babble(&self) -> bool {
+        let (distinct, all) = self.trigrams();
+        all > 0 && distinct * 3 <= all
+    }
+
+    /// Different ones, and all. A text of two characters has none of either, and is no babble.
+    fn trigrams(&self) -> (usize, usize) {
         let characters: Vec<char> = self.text.chars().filter(|c| c.is_alphanumeric()).collect();
-        let trigrams: Vec<&[char]> = characters.windows(3).collect();
-        let distinct: std::collections::HashSet<_> = trigrams.iter().collect();
-        distinct.len() * 2 < trigrams.len()
+        let all: Vec<&[char]> = characters.windows(3).collect();
+        let distinct: std::collections::HashSet<_> = all.iter().collect();
+        (distinct.len(), all.len())
     }
 }
 
@@ -272,6 +286,15 @@ mod tests {
         let long =
             "it was the first great sorrow of his life and not so much the loss of the cotton itself but the dreams";
         assert!(!said(long, 40).is_loop(40));
+    }
+
+    #[test]
+    fn one_thing_over_and_over_is_babble() {
+        let babble = |text: &str| Said { text: text.to_owned(), tokens: 9, confidence: -0.8 }.is_babble();
+        assert!(babble("我你你你你你你你你你你你") && babble("你不想要我你不想要我你不想要我你不想要我"));
+        for speech in ["Stop! Stop! Stop!", "Yes.", "No", "嗯", "好的好的", "play music"] {
+            assert!(!babble(speech), "{speech}");
+        }
     }
 
     #[test]

@@ -17,8 +17,8 @@ pub fn banner(config: &Config, server: &Server) -> String {
     line("check-in", &format!("http://{}/xiaozhi/ota/    <- the OTA URL to put into the device", reachable(at.http)));
     line("admin", &format!("http://{}/ (metrics, statistics, health)", at.admin));
     line("shards", &server.pinning());
-    for provider in server.providers() {
-        line("", &provider);
+    for (stage, provider) in server.providers() {
+        line(stage, &provider);
     }
     line(
         "auth",

@@ -46,8 +46,8 @@ fn converse(server: &Server, device: &Path, wishes: &Demo) -> u8 {
         "voxlane demo: real Opus in, recognition, an answer, speech, real Opus out, over {}",
         server.addresses().device
     );
-    for line in server.providers() {
-        println!("  {line}");
+    for (stage, provider) in server.providers() {
+        println!("  {stage}  {provider}");
     }
     if let Err(why) = server.wait_ready(READY) {
         eprintln!("voxlane: {why}");

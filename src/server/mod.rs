@@ -15,6 +15,7 @@ pub mod state;
 
 use crate::admin::{self, AdminRoutes, DeviceRoutes, Guard};
 use crate::audio::phrase::Phrasebook;
+use crate::audio::queue::Budget;
 use crate::config::Config;
 use crate::format::Lang;
 use crate::ids::ShardId;
@@ -146,6 +147,7 @@ impl Server {
             shard::Crew { pools: vec![asr, llm, tts], panel }
         });
         let crews = crews.collect();
+        watch_audio(&registry, common.audio.clone());
         let device_routes = device_routes(config, &common, addresses.device.port(), languages);
         let shards = site.start(common, clock, crews).map_err(no_thread)?;
         let pinnings = shards.pinnings();
@@ -198,14 +200,19 @@ impl Server {
         }
     }
 
+    /// Whether a shard's thread has ended: a defect while nobody has asked it to.
+    pub fn has_failed(&self) -> bool {
+        self.shards.has_ended()
+    }
+
     /// What is measured.
     pub fn registry(&self) -> &Arc<Registry> {
         &self.registry
     }
 
-    /// A line for each provider: stage, name, detail.
-    pub fn providers(&self) -> Vec<String> {
-        let line = |(stage, about): (&str, &About)| format!("{stage:9} {}: {}", about.name, about.detail);
+    /// Each provider: its stage, then name and detail.
+    pub fn providers(&self) -> Vec<(&'static str, String)> {
+        let line = |(stage, about): (&'static str, &About)| (stage, format!("{}: {}", about.name, about.detail));
         ["asr", "llm", "tts"].into_iter().zip(&self.about).map(line).collect()
     }
 
@@ -267,6 +274,16 @@ impl Server {
             }
         }
     }
+}
+
+/// Shows how much of the budget of all audio queues is in use.
+fn watch_audio(registry: &Registry, audio: Arc<Budget>) {
+    registry.watch(Probe {
+        name: "voxlane_audio_queue_bytes",
+        labels: "",
+        help: "Bytes in the audio queues of all sessions.",
+        value: Box::new(move || audio.used() as u64),
+    });
 }
 
 /// A phrase without sound is shown only; the server works without. Only the first round's failures are told, not each try's.

@@ -9,6 +9,9 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::path::Path;
 
+/// How often the main thread looks for a signal; nothing else wakes it.
+const LOOK: Duration = Duration::from_millis(250);
+
 /// Serves until a signal.
 pub fn run(path: Option<&Path>) -> u8 {
     let loaded = match load(path) {
@@ -33,7 +36,13 @@ pub fn run(path: Option<&Path>) -> u8 {
     };
     server.count_lost_log_lines(log.dropped());
     print!("{}", banner::banner(config, &server));
-    let _ = signals.forever().next();
+    while signals.pending().next().is_none() {
+        if server.has_failed() {
+            server.stop(Duration::ZERO);
+            return fail(exit::FAILED, "a shard has fallen over; the log says where");
+        }
+        std::thread::sleep(LOOK);
+    }
     println!("stopping: sentences may end for {} s; a second signal ends at once", config.limits.drain_s);
     let impatience = signals.handle();
     let second = std::thread::Builder::new().name("signals".to_owned()).spawn(move || {

@@ -122,12 +122,12 @@ pub fn play(link: &mut Link, options: &Options, what: &Move) -> Result<Turn, Str
                 }
             }
         }
-        if let (Some(after), Some(first), false) = (options.abort_after_ms, turn.arrivals.first(), aborted) {
-            if link.now_ms() - first.at_ms >= after as f64 {
-                link.send(json!({"session_id": session, "type": "abort", "reason": "wake_word_detected"}))?;
-                turn.events.push((link.now_ms(), "abort sent".to_owned()));
-                aborted = true;
-            }
+        if let (Some(after), Some(first), false) = (options.abort_after_ms, turn.arrivals.first(), aborted)
+            && link.now_ms() - first.at_ms >= after as f64
+        {
+            link.send(json!({"session_id": session, "type": "abort", "reason": "wake_word_detected"}))?;
+            turn.events.push((link.now_ms(), "abort sent".to_owned()));
+            aborted = true;
         }
     }
     turn.verdict = judge(&turn.arrivals, turn.stop_ms.filter(|_| !aborted));
