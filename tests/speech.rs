@@ -2,9 +2,15 @@
 //!
 //! Needs the model that `./tools/test` sets up; without it these tests fail and say so.
 
+#[path = "support/mod.rs"]
+mod support;
+
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use support::sound::encode;
+use support::{Client, Got, Rig, kinds};
+use voxlane::audio::opus::{Decoder, EncoderSettings};
 use voxlane::audio::resample::Resampler;
 use voxlane::format::{Lang, ReplyFormat};
 use voxlane::job::{Cancel, Recognise, Speak, Transcript};
@@ -78,6 +84,71 @@ fn a_recognition_can_be_taken_back_and_has_a_deadline() {
     // The state is of use afterwards.
     let again = whisper.recognise(&pcm, &how, &call(Duration::from_secs(60))).unwrap();
     assert!(again.text.to_lowercase().contains("sorrow"), "{}", again.text);
+}
+
+/// The whole way: real Opus in, the detectors, Whisper, the built-in responder, espeak-ng, real Opus out, over a socket.
+#[test]
+fn over_a_socket_questions_are_understood_and_answered_aloud() {
+    let overrides = [
+        ("vad.engine", r#""auto""#),
+        ("asr.provider", r#""whisper""#),
+        ("llm.provider", r#""builtin""#),
+        ("tts.provider", r#""espeak""#),
+    ];
+    let rig = Rig::with(&overrides);
+
+    let mut client = rig.opus_device();
+    let question = "What is twelve times three?";
+    let turn = say(&mut client, &spoken(question), "tts:stop");
+    assert_eq!(kinds(&turn), ["stt", "tts:start", "llm", "tts:sentence_start", "packet", "tts:stop"]);
+    let heard = turn[0].text().replace("12", "twelve").replace('3', "three");
+    let rate = error_rate(&words(question), &words(&heard));
+    assert!(rate <= 0.20, "{:.0} % of the words are wrong: {heard}", rate * 100.0);
+    let shown = turn.iter().find(|got| got.kind() == "tts:sentence_start").unwrap().text().to_owned();
+    assert!(shown.contains("36"), "{shown}");
+    // What the device plays is what was shown: recognised again, it has the result in it.
+    let again = recognise(&played(&turn), Some(Lang::EN), Lang::EN).text;
+    assert!(
+        again.contains("36") || again.to_lowercase().contains("thirty-six"),
+        "shown {shown:?}, heard again {again:?}"
+    );
+
+    let mut client = rig.opus_device();
+    let turn = say(&mut client, &recording("zh-aishell-BAC009S0724W0121.wav"), "packet");
+    assert_eq!(kinds(&turn), ["stt", "tts:start", "llm", "tts:sentence_start", "packet"]);
+    let rate = error_rate(&characters(CHINESE), &characters(turn[0].text()));
+    assert!(rate <= 0.20, "{:.0} % of the characters are wrong: {}", rate * 100.0, turn[0].text());
+    let answer = turn[3].text();
+    assert!(answer.starts_with("我还没有接上语言模型"), "the answer is in Chinese: {answer}");
+    client.abort();
+    let mut all = turn;
+    all.extend(client.until("tts:stop"));
+    assert!(played(&all).iter().any(|sample| sample.abs() > 1_000), "it is spoken");
+}
+
+/// Says this in packets of 60 ms, with the silence that ends it, and returns all that comes up to `kind`.
+fn say(client: &mut Client, pcm: &[i16], kind: &str) -> Vec<Got> {
+    let mut pcm = pcm.to_vec();
+    pcm.resize(pcm.len() + 640 * 16, 0);
+    assert!(pcm.len() <= 5 * 16_000, "no more than may come at once");
+    client.listen("start", "auto");
+    encode(EncoderSettings::device(16_000), 60, &pcm).iter().for_each(|packet| client.send_packet(packet));
+    client.until(kind)
+}
+
+/// The reply as a device plays it, then resampled to what a recogniser hears.
+fn played(all: &[Got]) -> Vec<i16> {
+    let mut decoder = Decoder::new(24_000).unwrap();
+    let mut frame = vec![0; decoder.samples_max()];
+    let mut resampler = Resampler::new(24_000, 16_000).unwrap();
+    let mut out = Vec::new();
+    for got in all {
+        let Got::Packet(packet) = got else { continue };
+        let samples = decoder.decode(packet, &mut frame).expect("an Opus packet");
+        resampler.process(&frame[..samples], &mut out);
+    }
+    resampler.flush(&mut out);
+    out
 }
 
 fn recognise(pcm: &[i16], language: Option<Lang>, hint: Lang) -> Transcript {
