@@ -23,4 +23,6 @@ pub enum Event<'a> {
     Refused(&'a Job, Cause),
     /// The server is going down: end the running sentence, then close.
     Drain,
+    /// The time for that is over: close, with the `tts stop` that is owed.
+    DrainOver,
 }

@@ -130,6 +130,7 @@ impl Session {
             (_, Event::Outcome(turn, outcome)) => self.on_outcome(now, turn, outcome, kit),
             (_, Event::Refused(job, cause)) => self.on_refused(now, job, cause, kit),
             (_, Event::Drain) => self.on_drain(now, kit),
+            (_, Event::DrainOver) => self.hang_up(now, 1001, "going away", kit),
         }
     }
 

@@ -112,10 +112,13 @@ impl Floor {
         }
     }
 
-    /// The time for that is over.
+    /// The time for that is over. Sessions say their last word themselves: who has been told `tts start` is told `tts stop`.
     pub fn close_all(&mut self, now: Instant) {
         for key in self.slots.keys() {
-            self.close(key, now, code::AWAY, "going away", Counter::EndedByDrain);
+            match self.slots.get(key).map(|connection| connection.phase) {
+                Some(Phase::Open) => self.talk(key, now, |session, kit| session.handle(now, Event::DrainOver, kit)),
+                _ => self.drop_connection(key, now, Counter::EndedByDrain),
+            }
         }
     }
 

@@ -7,6 +7,7 @@ mod support;
 
 mod failures;
 mod neighbours;
+mod operation;
 mod services;
 mod turns;
 

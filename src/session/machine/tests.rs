@@ -448,6 +448,18 @@ fn a_dry_reply_is_anchored_anew_and_counted() {
 }
 
 #[test]
+fn when_the_time_for_it_is_over_what_plays_is_cut_with_its_stop() {
+    check(|w| w.event(Event::DrainOver), &["close 1001"]);
+    check(
+        |w| {
+            w.say(text("hi"));
+            w.event(Event::DrainOver);
+        },
+        &["stt hi", "tts start", "ask llm", "drop", "tts stop", "close 1001"],
+    );
+}
+
+#[test]
 fn drain_finishes_the_sentence_that_plays_and_nothing_else() {
     check(|w| w.event(Event::Drain), &["close 1001"]);
     check(
