@@ -83,6 +83,7 @@ catalog! {
         Onsets => "voxlane_items_total", r#"stage="detection",item="onset""#, "Items that entered a stage.";
         // --- stage: queue
         BlocksQueued => "voxlane_items_total", r#"stage="queue",item="block""#, "Items that entered a stage.";
+        BlocksFed => "voxlane_items_total", r#"stage="processing",item="block""#, "Items that entered a stage.";
         // --- stage: processing
         JobsSubmitted => "voxlane_items_total", r#"stage="processing",item="job""#, "Items that entered a stage.";
         // --- stage: result

@@ -115,8 +115,8 @@ pub enum Count {
     FalseStart,
     /// An outcome of a turn that is over.
     LateOutcome,
-    /// Blocks given to a lane.
-    BlocksPoured(u32),
+    /// Blocks that entered the audio queue.
+    BlocksQueued(u32),
     /// Blocks lost to a bound of the audio queue.
     BlocksDropped(u32),
     /// The reply ran dry while playing.

@@ -372,7 +372,7 @@ impl Session {
         let Some(ear) = &mut self.ear else { return };
         let totals = ear.take_totals();
         for (blocks, count) in
-            [(totals.processed.0, Count::BlocksPoured as fn(u32) -> Count), (totals.dropped.0, Count::BlocksDropped)]
+            [(totals.received.0, Count::BlocksQueued as fn(u32) -> Count), (totals.dropped.0, Count::BlocksDropped)]
         {
             if blocks > 0 {
                 kit.effects.push(Effect::Count(count(blocks.min(u64::from(u32::MAX)) as u32)));

@@ -340,7 +340,7 @@ impl Shard {
             let Some(session) = connection.session.as_deref_mut() else { return false };
             let is_done = session.pour(&mut |block| {
                 let is_taken = pool.feed(block);
-                floor.panel.add(Counter::BlocksQueued, u64::from(is_taken));
+                floor.panel.add(Counter::BlocksFed, u64::from(is_taken));
                 is_taken
             });
             connection.is_pouring = !is_done;

@@ -86,7 +86,7 @@ impl Floor {
             Count::Onset => (Counter::Onsets, 1),
             Count::FalseStart => (Counter::FalseStarts, 1),
             Count::LateOutcome => (Counter::DroppedLateOutcome, 1),
-            Count::BlocksPoured(n) => (Counter::BlocksQueued, u64::from(n)),
+            Count::BlocksQueued(n) => (Counter::BlocksQueued, u64::from(n)),
             Count::BlocksDropped(n) => (Counter::DroppedBlock, u64::from(n)),
             Count::Underrun => (Counter::Underruns, 1),
             Count::ReplyCut => (Counter::DroppedReplyText, 1),

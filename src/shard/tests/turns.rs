@@ -170,14 +170,14 @@ fn audio_that_found_its_lane_full_is_offered_again_without_being_asked() {
     }
     device.text(&json!({"type": "listen", "state": "stop"}));
     rig.run();
-    let poured = rig.count(Counter::BlocksQueued);
+    let poured = rig.count(Counter::BlocksFed);
     assert!(poured >= crate::limits::PCM_RING as u64);
     rig.job(Stage::Asr).unwrap();
     let mut blocks = Vec::new();
     rig.desk(Stage::Asr).next_blocks(1_000, Duration::ZERO, &mut blocks);
     rig.wait_ms(50);
     rig.desk(Stage::Asr).next_blocks(1_000, Duration::ZERO, &mut blocks);
-    assert!(rig.count(Counter::BlocksQueued) > poured);
+    assert!(rig.count(Counter::BlocksFed) > poured);
     assert!(blocks.last().unwrap().last, "{} blocks", blocks.len());
 }
 
