@@ -433,7 +433,7 @@ fn per_address(r: &mut Reader<'_>) -> usize {
 }
 
 fn complexity(r: &mut Reader<'_>) -> Option<u8> {
-    let text = r.text("tts", "opus_complexity", "auto", "Opus effort 0 to 10; auto = 5, less under load.");
+    let text = r.text("tts", "opus_complexity", "auto", "Opus effort 0 to 10; auto = 5.");
     if text == "auto" {
         return None;
     }
