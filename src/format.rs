@@ -64,6 +64,11 @@ impl Lang {
         std::str::from_utf8(&self.0).unwrap_or("en")
     }
 
+    /// The code's two letters.
+    pub const fn bytes(self) -> [u8; 2] {
+        self.0
+    }
+
     /// The language our own phrases are spoken in for a user of this one: Chinese for Chinese, English for all others.
     pub fn phrase_language(self) -> Lang {
         if self == Lang::ZH { Lang::ZH } else { Lang::EN }

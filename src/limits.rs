@@ -213,6 +213,11 @@ pub const ADMIN_THREADS: usize = 4;
 pub const ADMIN_LINGER: Duration = Duration::from_secs(1);
 /// See [`ADMIN_LINGER`].
 pub const ADMIN_LINGER_BYTES: usize = 64 * 1024;
+/// Finished turns of which each shard keeps the timeline, 48 KB; the oldest make room. Two seconds of a shard with 2,500
+/// conversations, minutes of an ordinary one.
+pub const TURNS_KEPT: usize = 512;
+/// Turns an operator is shown.
+pub const TURNS_SHOWN: usize = 50;
 
 // --- Services -----------------------------------------------------------------------------------------------------------
 

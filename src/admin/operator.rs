@@ -2,12 +2,15 @@
 
 use super::guard::{Guard, Pass};
 use super::{NOT_FOUND, READ_ONLY, Request, Routes};
+use crate::limits;
 use crate::metrics::exposition::{self, prometheus};
 use crate::metrics::process::Usage;
 use crate::metrics::stats::stats;
+use crate::metrics::turns::{self, TurnRecord};
 use crate::metrics::{Readiness, Registry};
-use crate::time::{Instant, UnixMs};
+use crate::time::{Clock, Instant, UnixMs};
 use crate::wire::http::{JSON, Line, Reply};
+use serde_json::Value;
 use std::sync::Arc;
 
 /// Routes of the admin listener. Reads only; whoever passes the [`Guard`] sees all.
@@ -18,6 +21,8 @@ pub struct AdminRoutes {
     pub registry: Arc<Registry>,
     /// Whether the server can work.
     pub readiness: Readiness,
+    /// What time it is for the shards.
+    pub clock: Clock,
 }
 
 /// Nothing here may be kept, guessed at, or shown inside another page.
@@ -30,6 +35,7 @@ voxlane, for operators
 
 /metrics     everything that is counted, as Prometheus text
 /stats.json  the same merged, with percentiles, and rates of the last minute
+/turns.json  the last 50 turns with their timelines, without what was said
 /healthz     200 while the process lives
 /readyz      200 once every part can do its work; until then 503 and why
 ";
@@ -41,7 +47,7 @@ impl Routes for AdminRoutes {
             Err(reply) => return request.reply(reply, out),
         };
         let path = request.head.path;
-        let is_known = matches!(path, "/" | "/metrics" | "/stats.json" | "/healthz" | "/readyz");
+        let is_known = matches!(path, "/" | "/metrics" | "/stats.json" | "/turns.json" | "/healthz" | "/readyz");
         let is_open = matches!(path, "/healthz" | "/readyz");
         match (is_known, request.is_read()) {
             // Without the token nobody learns which pages there are.
@@ -70,8 +76,19 @@ impl AdminRoutes {
                 let json = stats(&self.registry, &Usage::read(), UnixMs::now());
                 request.respond(200, JSON, LINES, format!("{json}\n").as_bytes(), out);
             }
+            "/turns.json" => {
+                let json = self.turns();
+                request.respond(200, JSON, LINES, format!("{json}\n").as_bytes(), out);
+            }
             _ => request.say(200, LINES, INDEX, out),
         }
+    }
+
+    fn turns(&self) -> Value {
+        let (now, wall) = (self.clock.now(), UnixMs::now());
+        let at = |turn: &TurnRecord| UnixMs(wall.0.saturating_sub(now.since(turn.ended()).as_millis() as u64));
+        let turns = self.registry.turns(limits::TURNS_SHOWN);
+        turns.iter().map(|(shard, turn)| turns::to_json(*shard, turn, at(turn))).collect()
     }
 
     fn ready(&self, pass: Pass, request: &Request<'_>, out: &mut Vec<u8>) {

@@ -18,9 +18,11 @@ pub mod process;
 pub mod readiness;
 pub mod registry;
 pub mod stats;
+pub mod turns;
 pub mod window;
 
 pub use catalog::{Counter, Gauge, Series};
 pub use panel::Panel;
 pub use readiness::{Readiness, Ready};
 pub use registry::{Home, Registry};
+pub use turns::TurnRecord;

@@ -3,6 +3,7 @@
 
 use super::catalog::{Counter, Gauge, Series};
 use super::histogram::Histogram;
+use super::turns::TurnLog;
 use crate::time::Duration;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
@@ -13,6 +14,7 @@ pub struct Panel {
     counters: [AtomicU64; Counter::ALL.len()],
     gauges: [AtomicI64; Gauge::ALL.len()],
     series: [Histogram; Series::ALL.len()],
+    turns: TurnLog,
 }
 
 impl Default for Panel {
@@ -21,6 +23,7 @@ impl Default for Panel {
             counters: std::array::from_fn(|_| AtomicU64::new(0)),
             gauges: std::array::from_fn(|_| AtomicI64::new(0)),
             series: std::array::from_fn(|_| Histogram::default()),
+            turns: TurnLog::default(),
         }
     }
 }
@@ -53,14 +56,21 @@ impl Panel {
         self.series[series as usize].record(value.as_micros().min(u64::MAX as u128) as u64);
     }
 
-    /// Takes the memory of every series now: a shard's first frame shall not allocate (10 KB each; see `histogram`).
+    /// Takes the memory of every series and of the turns now: a shard's first frame shall not allocate (10 KB each; see
+    /// `histogram`, `turns`).
     pub fn warm(&self) {
         self.series.iter().for_each(Histogram::warm);
+        self.turns.warm();
     }
 
     /// Puts the gauges to zero: the next thread that takes over this panel starts without the last one's state.
     pub fn reset_gauges(&self) {
         self.gauges.iter().for_each(|cell| cell.store(0, Relaxed));
+    }
+
+    /// The last turns; only a shard writes some.
+    pub fn turns(&self) -> &TurnLog {
+        &self.turns
     }
 
     /// A counter's value.

@@ -5,10 +5,12 @@
 use super::catalog::{Counter, Gauge, Series};
 use super::histogram::Snapshot;
 use super::panel::Panel;
+use super::turns::TurnRecord;
 use super::window::Window;
 use crate::ids::ShardId;
 use crate::time::{Instant, UnixMs};
 use parking_lot::Mutex;
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering::Acquire, fence};
@@ -100,6 +102,19 @@ impl Registry {
     /// The sliding window as of the last [`Registry::sample`].
     pub fn window(&self) -> Window {
         self.window.lock().clone()
+    }
+
+    /// The last `most` turns of all shards by their end, the newest first.
+    pub fn turns(&self, most: usize) -> Vec<(ShardId, TurnRecord)> {
+        let mut turns = Vec::new();
+        for (home, panel) in self.panels.lock().iter() {
+            if let Home::Shard(id) = home {
+                panel.turns().read(0, |turn| turns.push((*id, turn)));
+            }
+        }
+        turns.sort_by_key(|(_, turn)| Reverse(turn.ended()));
+        turns.truncate(most);
+        turns
     }
 
     /// One counter over all panels.

@@ -155,7 +155,7 @@ impl Server {
         let names = vec![config.listen.admin.ip().to_string()];
         let guard = Guard::new(config.listen.admin, config.admin.token.clone().map(Masked::new), names)
             .map_err(StartFault::Other)?;
-        let operator = AdminRoutes { guard, registry: registry.clone(), readiness: readiness.clone() };
+        let operator = AdminRoutes { guard, registry: registry.clone(), readiness: readiness.clone(), clock };
         let limits = admin::Config::default();
         let http = admin::serve(http, "http", limits, Arc::new(device_routes), &registry, clock).map_err(no_thread)?;
         let admin = admin::serve(admin, "admin", limits, Arc::new(operator), &registry, clock).map_err(no_thread)?;

@@ -156,3 +156,17 @@ pub enum TurnEnd {
     /// The connection ended.
     Closed,
 }
+
+impl TurnEnd {
+    /// The word for it in the log and on the operator's page.
+    pub const fn name(self) -> &'static str {
+        match self {
+            TurnEnd::Complete => "complete",
+            TurnEnd::Empty => "empty",
+            TurnEnd::Aborted => "aborted",
+            TurnEnd::BargeIn => "barge-in",
+            TurnEnd::Failed(..) => "failed",
+            TurnEnd::Closed => "closed",
+        }
+    }
+}

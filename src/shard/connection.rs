@@ -6,6 +6,7 @@
 //! ```
 
 use super::bucket::Bucket;
+use super::timeline;
 use super::timers::on_the_second;
 use crate::ids::SessionId;
 use crate::limits;
@@ -57,6 +58,8 @@ pub struct Connection {
     /// Bytes for which more of the request must come before it is looked at again.
     pub(super) awaited: u32,
     pub(super) place: Place,
+    /// The timeline of its turn.
+    pub(super) turn: timeline::Place,
     /// The pass in which this connection was last written to.
     pub(super) written_in: u32,
     /// Bytes in the outbox after the last write.
@@ -107,6 +110,7 @@ impl Connection {
             bucket: Bucket::new(now),
             awaited: 0,
             place,
+            turn: timeline::Place::NONE,
             written_in: 0,
             send_bytes: 0,
             pcm_bytes_per_ms: 0,

@@ -8,6 +8,7 @@ use super::languages::DeviceLanguages;
 use super::mailbox::Mail;
 use super::rules::Rules;
 use super::slots::{Key, Slots};
+use super::timeline::Timelines;
 use super::timers::Timers;
 use crate::audio::ear::EarPool;
 use crate::audio::phrase::Phrasebook;
@@ -75,6 +76,7 @@ pub(super) struct Floor {
     pub panel: Arc<Panel>,
     pub slots: Slots<Connection>,
     pub timers: Timers,
+    pub timelines: Timelines,
     pub backlog: Backlog,
     pub errands: Errands,
     pub mail: Mail,
@@ -241,7 +243,8 @@ impl Floor {
     /// Ends a connection without a word.
     pub fn drop_connection(&mut self, key: Key, now: Instant, cause: Counter) {
         self.end_session(key, now);
-        let Some(connection) = self.slots.remove(key) else { return };
+        let Some(mut connection) = self.slots.remove(key) else { return };
+        self.timelines.give_back(&mut connection.turn);
         if matches!(connection.phase, Phase::Open | Phase::Head) {
             self.panel.count(cause);
         }

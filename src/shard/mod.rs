@@ -26,6 +26,7 @@ mod receive;
 pub mod rules;
 pub mod site;
 pub mod slots;
+mod timeline;
 pub mod timers;
 
 pub use floor::Common;
@@ -57,6 +58,7 @@ use slots::{Key, Slots};
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use timeline::Timelines;
 use timers::Timers;
 
 /// Ears kept for the next session that listens: about as many as listen at once on a busy shard.
@@ -120,6 +122,7 @@ impl Shard {
             panel,
             slots: Slots::new(connections),
             timers: Timers::default(),
+            timelines: Timelines::default(),
             backlog: Backlog::default(),
             errands: Errands::default(),
             mail,

@@ -3,12 +3,12 @@
 use super::floor::{Floor, mark};
 use super::slots::Key;
 use crate::ids::{SessionId, Ticket, TurnId};
-use crate::metrics::{Counter, Series};
+use crate::metrics::{Counter, Series, TurnRecord};
 use crate::net::outbox::Class;
 use crate::resilience::fault::Cause;
 use crate::session::Effect;
 use crate::session::effect::{Count, Milestone, Note, TurnEnd};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use crate::wire::message::{self, ServerMessage};
 use crate::wire::packet;
 use crate::wire::websocket;
@@ -31,9 +31,9 @@ impl Floor {
                 Effect::Pour => self.pour_later(key),
                 Effect::Cancel(cancel) => cancel.cancel(),
                 Effect::DropAudio => self.drop_audio(key),
-                Effect::Mark(milestone, since) => self.panel.record(series(milestone), since),
-                Effect::Count(count) => self.count(count),
-                Effect::Note(note) => self.note(key, note),
+                Effect::Mark(milestone, since) => self.reach(key, now, milestone, since),
+                Effect::Count(count) => self.count(key, count),
+                Effect::Note(note) => self.note(key, now, note),
                 Effect::Close(code, reason) => self.close(key, now, code, reason, Counter::EndedBySession),
             }
         }
@@ -43,6 +43,12 @@ impl Floor {
 
     pub fn send(&mut self, key: Key, now: Instant, message: &ServerMessage) {
         let Some(connection) = self.slots.get_mut(key) else { return };
+        if let ServerMessage::SentenceStart(text) = message {
+            self.timelines.note(connection.turn, |turn| {
+                turn.said_bytes = turn.said_bytes.saturating_add(text.len() as u32);
+                turn.sentences = turn.sentences.saturating_add(1);
+            });
+        }
         connection.said_at = now;
         connection.is_greeted |= matches!(message, ServerMessage::Hello(_));
         let mut json = std::mem::take(&mut self.json);
@@ -75,7 +81,14 @@ impl Floor {
         }
     }
 
-    fn count(&mut self, count: Count) {
+    fn reach(&mut self, key: Key, now: Instant, milestone: Milestone, since: Duration) {
+        self.panel.record(series(milestone), since);
+        if let Some(connection) = self.slots.get(key) {
+            self.timelines.mark(connection.turn, now, milestone, since);
+        }
+    }
+
+    fn count(&mut self, key: Key, count: Count) {
         let (counter, n) = match count {
             Count::EarlyAudio => (Counter::DroppedEarlyPacket, 1),
             Count::IgnoredAudio => (Counter::DroppedIdlePacket, 1),
@@ -88,34 +101,54 @@ impl Floor {
             Count::LateOutcome => (Counter::DroppedLateOutcome, 1),
             Count::BlocksQueued(n) => (Counter::BlocksQueued, u64::from(n)),
             Count::BlocksDropped(n) => (Counter::DroppedBlock, u64::from(n)),
-            Count::Underrun => (Counter::Underruns, 1),
+            Count::Underrun => {
+                self.annotate(key, |turn| turn.underruns = turn.underruns.saturating_add(1));
+                (Counter::Underruns, 1)
+            }
             Count::ReplyCut => (Counter::DroppedReplyText, 1),
         };
         self.panel.add(counter, n);
     }
 
+    /// Adds to the timeline of the connection's turn.
+    fn annotate(&mut self, key: Key, change: impl FnOnce(&mut TurnRecord)) {
+        if let Some(connection) = self.slots.get(key) {
+            self.timelines.note(connection.turn, change);
+        }
+    }
+
     /// One line for each event, with the session and the turn. What a user said is for debugging only.
-    fn note(&mut self, key: Key, note: Note) {
+    fn note(&mut self, key: Key, now: Instant, note: Note) {
         let session = self.slots.get(key).map_or(SessionId(0), |connection| connection.id);
         match note {
             Note::TurnStarted(TurnId(turn)) => {
                 self.panel.count(Counter::TurnsStarted);
+                if let Some(connection) = self.slots.get_mut(key) {
+                    self.timelines.begin(&mut connection.turn, TurnId(turn), &connection.device_id, now);
+                }
                 tracing::info!(%session, turn, "turn started");
             }
             Note::Heard(TurnId(turn), text, language) => {
+                self.annotate(key, |turn| {
+                    turn.heard_bytes = text.len() as u32;
+                    turn.language = language.map_or([0; 2], |language| language.bytes());
+                });
                 let language = language.as_ref().map(|language| language.code());
                 tracing::info!(%session, turn, language, bytes = text.len(), "heard");
                 tracing::debug!(%session, turn, text, "heard, in words");
             }
             Note::TurnEnded(turn, end) => {
                 self.count_turn(end);
+                if let Some(connection) = self.slots.get_mut(key) {
+                    self.timelines.end(&mut connection.turn, turn, end, now, self.panel.turns());
+                }
                 let ticket = Ticket { shard: self.id, slot: key.slot, generation: key.generation, turn };
                 self.errands.ended.push(ticket);
                 match end {
                     TurnEnd::Failed(stage, cause) => {
                         tracing::warn!(%session, turn = turn.0, stage = stage.name(), cause = cause.name(), "turn failed");
                     }
-                    end => tracing::info!(%session, turn = turn.0, end = end_name(end), "turn ended"),
+                    end => tracing::info!(%session, turn = turn.0, end = end.name(), "turn ended"),
                 }
             }
             Note::JobFailed(_, _, Cause::Cancelled, _) => {}
@@ -150,16 +183,5 @@ fn series(milestone: Milestone) -> Series {
         Milestone::FirstAudioReady => Series::FirstAudioReady,
         Milestone::FirstAudio => Series::FirstAudio,
         Milestone::ReplyEnd => Series::ReplyEnd,
-    }
-}
-
-fn end_name(end: TurnEnd) -> &'static str {
-    match end {
-        TurnEnd::Complete => "complete",
-        TurnEnd::Empty => "empty",
-        TurnEnd::Aborted => "aborted",
-        TurnEnd::BargeIn => "barge-in",
-        TurnEnd::Failed(..) => "failed",
-        TurnEnd::Closed => "closed",
     }
 }

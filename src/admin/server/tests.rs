@@ -4,9 +4,11 @@
 use super::*;
 use crate::admin::{AdminRoutes, DeviceRoutes, Guard, Request};
 use crate::format::Lang;
+use crate::ids::ShardId;
+use crate::metrics::turns::{DeviceTag, TurnRecord};
 use crate::metrics::{Counter, Readiness};
 use crate::secret::Masked;
-use crate::time::UnixMs;
+use crate::time::{Instant, UnixMs};
 use crate::wire::packet::Version;
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use std::io::{Read, Write};
@@ -30,7 +32,7 @@ impl Stand {
     fn admin(token: Option<&str>, readiness: Readiness) -> Stand {
         Stand::new(Config::default(), |registry, address| {
             let guard = Guard::new(address, token.map(Masked::new), vec![]).unwrap();
-            Arc::new(AdminRoutes { guard, registry: registry.clone(), readiness })
+            Arc::new(AdminRoutes { guard, registry: registry.clone(), readiness, clock: Clock::start() })
         })
     }
 
@@ -88,6 +90,21 @@ fn every_page_answers() {
     let stats: serde_json::Value = serde_json::from_str(body(&stand.get("/stats.json"))).unwrap();
     assert_eq!(stats["version"], env!("CARGO_PKG_VERSION"));
     assert!(stats["process"]["resident_bytes"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn the_last_turns_are_told_newest_first_without_words() {
+    let stand = Stand::admin(None, Readiness::default());
+    let shards = [0, 1].map(|id| stand.registry.panel(Home::Shard(ShardId(id))));
+    for n in 0..60 {
+        let turn = TurnRecord { turn: n, device: DeviceTag::new("<b>\"x"), end: "complete", ..TurnRecord::default() };
+        shards[n as usize % 2].turns().write(&TurnRecord { began: Instant::from_us(u64::from(n)), ..turn });
+    }
+    let turns: serde_json::Value = serde_json::from_str(body(&stand.get("/turns.json"))).unwrap();
+    let turns = turns.as_array().unwrap();
+    assert_eq!((turns.len(), &turns[0]["turn"], &turns[49]["turn"]), (50, &59.into(), &10.into()));
+    assert_eq!((&turns[0]["device"], &turns[0]["shard"]), (&"<b>\"x".into(), &1.into()));
+    assert_eq!(turns[0]["milestones_ms"], serde_json::json!({}), "none was reached");
 }
 
 #[test]

@@ -73,6 +73,14 @@ fn a_turn_goes_round() {
     assert_eq!(words.last().map(String::as_str), Some("tts stop"));
     assert_eq!((rig.count(Counter::TurnsStarted), rig.count(Counter::TurnsComplete)), (1, 1));
     assert_eq!(rig.gauge(Gauge::Speaking), 0);
+    let mut turns = Vec::new();
+    rig.panel.turns().read(0, |turn| turns.push(turn));
+    let [turn] = turns[..] else { panic!("{turns:?}") };
+    assert_eq!((turn.device.text(), turn.end, turn.language()), ("aa:bb", "complete", Some("en")));
+    assert_eq!((turn.heard_bytes, turn.said_bytes as usize), (15, "It is late, my friend.".len()));
+    let reached: Vec<Duration> = turn.milestones.iter().flatten().copied().collect();
+    assert!(reached.len() == 7 && reached.is_sorted(), "{reached:?}");
+    assert!(turn.speech >= Duration::from_millis(600) && turn.length > reached[6], "{turn:?}");
 }
 
 #[test]
