@@ -115,7 +115,8 @@ impl Server {
         let confinement = if config.shards.pin { shard::pin::confine(site.cores(), shards) } else { None };
         let registry = Arc::new(Registry::new(UnixMs::now()));
         let readiness = Readiness::default();
-        let base = Base { clock, shards: site.doorbells(), registry: registry.clone() };
+        let cores_of_workers = if confinement.is_some() { workers::Cores::Own } else { workers::Cores::Shared };
+        let base = Base { clock, shards: site.doorbells(), registry: registry.clone(), cores: cores_of_workers };
         let spare = cores.saturating_sub(shards).max(1);
         let asr_rules = match asr_is_local {
             true => AsrRules { is_local: true, size: fixed(config.asr.workers, spare), budget: limits::ASR_LOCAL },

@@ -16,7 +16,7 @@ pub mod phrases;
 pub mod tts;
 pub mod voice;
 
-pub use crew::{AsrRules, Base, Crew, Factory, Size, start_asr, start_llm, start_tts};
+pub use crew::{AsrRules, Base, Cores, Crew, Factory, Size, start_asr, start_llm, start_tts};
 
 #[cfg(test)]
 mod tests;

@@ -39,7 +39,7 @@ impl Rig {
         let unparker = parker.unparker().clone();
         let bell = Doorbell::new(move || unparker.unpark());
         let registry = Arc::new(Registry::new(UnixMs(0)));
-        let base = Base { clock, shards: vec![bell.clone()], registry: registry.clone() };
+        let base = Base { clock, shards: vec![bell.clone()], registry: registry.clone(), cores: Cores::Own };
         let readiness = Readiness::default();
         let (mut pools, crew) = start(&base, &readiness).unwrap();
         Rig { clock, bell, parker, registry, readiness, pool: pools.pop(), crew: Some(crew), got: Vec::new() }
@@ -117,3 +117,19 @@ fn ticket(slot: u32) -> Ticket {
 }
 
 const ONE: Size = Size { min: 1, max: 1 };
+
+#[test]
+fn workers_go_last_on_a_core_that_a_shard_may_use() {
+    for (cores, expected) in [(Cores::Own, (libc::SCHED_OTHER, true)), (Cores::Shared, (libc::SCHED_IDLE, false))] {
+        let (tell, told) = crossbeam::channel::unbounded();
+        // SAFETY: plain system calls about the calling thread.
+        let seen = || unsafe { (libc::sched_getscheduler(0), libc::getpriority(libc::PRIO_PROCESS, 0) >= 5) };
+        let factory: Factory<dyn crate::providers::LanguageModel> = Arc::new(move |_| {
+            tell.send(seen()).unwrap();
+            Err(Fault::new(Cause::Unavailable, "not needed"))
+        });
+        let rig = Rig::new(|base, _| start_llm(Size { min: 1, max: 1 }, factory, &Base { cores, ..base.clone() }));
+        assert_eq!(told.recv_timeout(std::time::Duration::from_secs(20)), Ok(expected));
+        drop(rig);
+    }
+}

@@ -161,7 +161,7 @@ fn phrases_are_rendered_in_both_formats_and_failures_are_told() {
     };
     let book = Arc::new(Phrasebook::new(text));
     let factory: Factory<dyn Synthesiser> = Arc::new(|_| Ok(Box::new(Tone { rate: 22_050, ms: 300 })));
-    let base = Base { clock: rig.clock, shards: Vec::new(), registry: rig.registry.clone() };
+    let base = Base { clock: rig.clock, shards: Vec::new(), registry: rig.registry.clone(), cores: Cores::Own };
     let (tell, told) = crossbeam::channel::unbounded();
     let tell = move |report| tell.send(report).unwrap();
     let complexity = Arc::new(AtomicU8::new(5));
@@ -196,7 +196,7 @@ fn phrases_that_could_not_be_spoken_are_spoken_once_the_voice_is_back() {
     let book = Arc::new(Phrasebook::new(|_, _| "Good bye".to_owned()));
     let faults = Arc::new(AtomicU8::new(11));
     let factory: Factory<dyn Synthesiser> = Arc::new(move |_| Ok(Box::new(Later(faults.clone()))));
-    let base = Base { clock: rig.clock, shards: Vec::new(), registry: rig.registry.clone() };
+    let base = Base { clock: rig.clock, shards: Vec::new(), registry: rig.registry.clone(), cores: Cores::Own };
     let (tell, told) = crossbeam::channel::unbounded();
     let tell = move |report: phrases::Report| tell.send(report.unwrap().len()).unwrap();
     let complexity = Arc::new(AtomicU8::new(5));
