@@ -1,0 +1,442 @@
+//! The measured side: the calls of a voice server, and as little as possible between them. One thread; no parsing (it knows from
+//! the duty how many bytes come), no messages made, no decisions, no allocation per packet.
+//!
+//! It wakes once a millisecond and does all that is there, as a server would that wants the fewest wake-ups and may be late by
+//! one millisecond. In each beat: packets that are due leave, then sockets that have something are read once each.
+
+use crate::clock::{self, Beat};
+use crate::codec::{Decoder, Detector, Encoder, PACKET_BYTES};
+use crate::duty::{self, *};
+use crate::frames;
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+use serde::Serialize;
+use std::io::{self, Read, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// What is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// Opus complexity of replies; `None` passes the service's packets through.
+    pub complexity: Option<u8>,
+    /// Rounds that are measured, each one turn long; every second one with voice detection. One more goes before them, in which
+    /// conversations begin one after another: then each round has one turn of each.
+    pub rounds: usize,
+}
+
+impl Plan {
+    pub fn is_pass_through(&self) -> bool {
+        self.complexity.is_none()
+    }
+}
+
+/// The three sockets of a conversation.
+pub struct Sockets {
+    /// The device.
+    pub device: TcpStream,
+    /// Where is asked for transcripts and answers.
+    pub ask: TcpStream,
+    /// Where speech is asked for.
+    pub voice: TcpStream,
+}
+
+/// How often each call was made.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Calls {
+    pub device_reads: u64,
+    pub device_writes: u64,
+    pub service_reads: u64,
+    pub service_writes: u64,
+    /// Waits for the timer, and polls: two in each millisecond, whatever the number of conversations.
+    pub waits: u64,
+    pub decodes: u64,
+    pub encodes: u64,
+    pub detections: u64,
+    pub packets_out: u64,
+    /// Packets that left more than 5 ms after they were due, because they were not there or we had no time.
+    pub packets_late: u64,
+}
+
+impl Calls {
+    pub fn since(self, before: Calls) -> Calls {
+        Calls {
+            device_reads: self.device_reads - before.device_reads,
+            device_writes: self.device_writes - before.device_writes,
+            service_reads: self.service_reads - before.service_reads,
+            service_writes: self.service_writes - before.service_writes,
+            waits: self.waits - before.waits,
+            decodes: self.decodes - before.decodes,
+            encodes: self.encodes - before.encodes,
+            detections: self.detections - before.detections,
+            packets_out: self.packets_out - before.packets_out,
+            packets_late: self.packets_late - before.packets_late,
+        }
+    }
+}
+
+/// One turn of every conversation.
+#[derive(Clone, Copy, Debug)]
+pub struct Round {
+    pub with_detection: bool,
+    pub cpu: Duration,
+    pub calls: Calls,
+}
+
+/// Runs the plan; tells of each round, and says that it is `over` before it hangs up.
+pub fn run(
+    plan: Plan,
+    sockets: Vec<Sockets>,
+    over: &AtomicBool,
+    on_round: &mut dyn FnMut(&Round),
+) -> io::Result<Vec<Round>> {
+    let mut server = Server::new(plan, sockets)?;
+    let mut rounds = Vec::new();
+    for number in 0..=plan.rounds {
+        // Number 0 warms up; voice detection is on in it, as in all even ones.
+        let with_detection = number % 2 == 0;
+        server.detects = with_detection;
+        let (cpu, calls) = (clock::thread_cpu(), server.calls);
+        server.serve(TURN_MS)?;
+        let round = Round { with_detection, cpu: clock::thread_cpu() - cpu, calls: server.calls.since(calls) };
+        if number > 0 {
+            on_round(&round);
+            rounds.push(round);
+        }
+    }
+    over.store(true, Ordering::Release);
+    Ok(rounds)
+}
+
+struct Server {
+    plan: Plan,
+    detects: bool,
+    poll: Poll,
+    events: Events,
+    beat: Beat,
+    /// Beats so far: milliseconds.
+    now: u64,
+    conversations: Vec<Conversation>,
+    /// Conversations that speak, by the beat within a frame at which they do.
+    wheel: Vec<Vec<u32>>,
+    buffer: Vec<u8>,
+    calls: Calls,
+}
+
+struct Conversation {
+    sockets: Sockets,
+    decoder: Decoder,
+    encoder: Option<Encoder>,
+    detector: Detector,
+    /// Packets heard in this turn.
+    heard: u32,
+    /// Bytes that the asked service has answered in this turn.
+    answered: usize,
+    /// Bytes of the request that the socket did not take at once.
+    unsent: usize,
+    /// Sentences that were asked for, and that have come.
+    asked: u32,
+    spoken: u32,
+    /// The sentence that comes: bytes that are no whole piece yet behind what was seen.
+    inbox: Vec<u8>,
+    /// Packets of the reply as frames, one behind the other, and where each ends.
+    outbox: Vec<u8>,
+    ends: Vec<u32>,
+    /// Packets that have left.
+    sent: u32,
+    /// The beat at which the reply's next step is due, and which step it is; 0 is the messages before the first packet.
+    due: u64,
+    step: u32,
+}
+
+/// The step in which the last packet leaves, and that of the farewell: when all has been played.
+const LAST_PACKET: u32 = 1 + SPEAKING - LEAD;
+const STOP: u32 = LAST_PACKET + LEAD;
+
+/// A step is late from here on, beats.
+const LATE: u64 = 5;
+
+/// What is said and asked without being made: nobody on the other side reads it.
+static FILLER: [u8; ASR_ASK] = [0x20; ASR_ASK];
+
+impl Server {
+    fn new(plan: Plan, sockets: Vec<Sockets>) -> io::Result<Server> {
+        let poll = Poll::new()?;
+        let conversation = |(n, mut sockets): (usize, Sockets)| {
+            let registry = poll.registry();
+            registry.register(&mut sockets.device, Token(n * 3), Interest::READABLE)?;
+            registry.register(&mut sockets.ask, Token(n * 3 + 1), Interest::READABLE)?;
+            registry.register(&mut sockets.voice, Token(n * 3 + 2), Interest::READABLE)?;
+            Conversation::new(sockets, plan.complexity).map_err(io::Error::other)
+        };
+        let conversations = sockets.into_iter().enumerate().map(conversation).collect::<io::Result<Vec<_>>>()?;
+        Ok(Server {
+            plan,
+            detects: false,
+            poll,
+            events: Events::with_capacity(1_024),
+            beat: Beat::start()?,
+            now: 0,
+            wheel: (0..FRAME_MS).map(|_| Vec::with_capacity(conversations.len())).collect(),
+            conversations,
+            buffer: vec![0; 65_536],
+            calls: Calls::default(),
+        })
+    }
+
+    /// So many beats.
+    fn serve(&mut self, beats: u64) -> io::Result<()> {
+        let until = self.now + beats;
+        while self.now < until {
+            let passed = self.beat.wait()?;
+            for _ in 0..passed {
+                self.now += 1;
+                self.speak()?;
+            }
+            self.poll.poll(&mut self.events, Some(Duration::ZERO))?;
+            self.calls.waits += 2;
+            let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+            for event in &events {
+                let (n, which) = (event.token().0 / 3, event.token().0 % 3);
+                match which {
+                    0 => self.hear(n)?,
+                    1 => self.understand(n)?,
+                    _ => self.take_speech(n)?,
+                }
+            }
+            self.events = events;
+        }
+        Ok(())
+    }
+
+    /// Sends what is due in this beat.
+    fn speak(&mut self) -> io::Result<()> {
+        let Server { wheel, conversations, calls, now, .. } = self;
+        let slot = &mut wheel[(*now % FRAME_MS) as usize];
+        let mut at = 0;
+        while let Some(&n) = slot.get(at) {
+            let conversation = &mut conversations[n as usize];
+            if *now >= conversation.due && conversation.step(*now, calls)? {
+                slot.swap_remove(at);
+            } else {
+                at += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// The device: one read; its packets are unmasked and, while we listen, decoded.
+    fn hear(&mut self, n: usize) -> io::Result<()> {
+        let conversation = &mut self.conversations[n];
+        let len = read(&mut conversation.sockets.device, &mut self.buffer)?;
+        self.calls.device_reads += 1;
+        let mut at = 0;
+        while let Some((opcode, packet)) = frames::next(&mut self.buffer[..len], &mut at) {
+            if opcode != 2 {
+                conversation.begin_turn()?;
+                continue;
+            }
+            conversation.heard += 1;
+            if conversation.heard > LISTENING {
+                continue;
+            }
+            let mut pcm = [0; HEARD_FRAME];
+            let samples = conversation.decoder.decode(packet, &mut pcm);
+            self.calls.decodes += 1;
+            if self.detects {
+                std::hint::black_box(conversation.detector.hear(&pcm[..samples]));
+                self.calls.detections += 1;
+            }
+            if conversation.heard == LISTENING {
+                conversation.unsent = ASR_ASK;
+                conversation.ask(&mut self.calls)?;
+                // The reply begins one frame after its messages.
+                conversation.due = self.now + u64::from(WAITING - 1) * FRAME_MS;
+                self.wheel[(conversation.due % FRAME_MS) as usize].push(n as u32);
+            }
+        }
+        if at != len {
+            return Err(io::Error::other("a frame came in two parts; the other side writes whole ones"));
+        }
+        Ok(())
+    }
+
+    /// The transcript, then the model's answer.
+    fn understand(&mut self, n: usize) -> io::Result<()> {
+        let conversation = &mut self.conversations[n];
+        let before = conversation.answered;
+        conversation.answered += read(&mut conversation.sockets.ask, &mut self.buffer)?;
+        self.calls.service_reads += 1;
+        if before < ASR_ANSWER && conversation.answered >= ASR_ANSWER {
+            conversation.tell(SAY_STT, &mut self.calls)?;
+            conversation.unsent = LLM_ASK;
+            conversation.ask(&mut self.calls)?;
+        }
+        conversation.ask_for_speech(&mut self.calls)
+    }
+
+    /// Audio of the reply: encoded as it comes, or taken as it is.
+    fn take_speech(&mut self, n: usize) -> io::Result<()> {
+        let conversation = &mut self.conversations[n];
+        let len = read(&mut conversation.sockets.voice, &mut self.buffer)?;
+        self.calls.service_reads += 1;
+        conversation.inbox.extend_from_slice(&self.buffer[..len]);
+        conversation.take_pieces(duty::piece(self.plan.is_pass_through()), &mut self.calls);
+        conversation.ask_for_speech(&mut self.calls)
+    }
+}
+
+impl Conversation {
+    fn new(sockets: Sockets, complexity: Option<u8>) -> Result<Conversation, String> {
+        Ok(Conversation {
+            sockets,
+            decoder: Decoder::new()?,
+            encoder: complexity.map(Encoder::new).transpose()?,
+            detector: Detector::new(),
+            heard: 0,
+            answered: 0,
+            unsent: 0,
+            asked: 0,
+            spoken: 0,
+            inbox: Vec::with_capacity(65_536),
+            outbox: Vec::with_capacity(SPEAKING as usize * 300),
+            ends: Vec::with_capacity(SPEAKING as usize),
+            sent: 0,
+            due: 0,
+            step: 0,
+        })
+    }
+
+    /// `listen start`: the ear and the reply begin anew.
+    fn begin_turn(&mut self) -> io::Result<()> {
+        if self.heard > 0 && self.step <= STOP {
+            return Err(io::Error::other(
+                "a turn began before the last was over: so many conversations do not fit a core",
+            ));
+        }
+        self.decoder.reset();
+        (self.heard, self.answered, self.asked, self.spoken) = (0, 0, 0, 0);
+        (self.sent, self.step) = (0, 0);
+        self.outbox.clear();
+        self.ends.clear();
+        Ok(())
+    }
+
+    /// One step of the reply; whether it was the last.
+    fn step(&mut self, now: u64, calls: &mut Calls) -> io::Result<bool> {
+        let late = now - self.due > LATE;
+        let begin = if self.sent == 0 { 0 } else { self.ends[self.sent as usize - 1] as usize };
+        let wanted = match self.step {
+            0 => 0,
+            1..=LAST_PACKET => LEAD + self.step - 1,
+            _ => SPEAKING,
+        };
+        if wanted as usize > self.ends.len() {
+            // The service is behind: the device pauses, and we look again at the next beat of this wheel.
+            calls.packets_late += 1;
+            return Ok(false);
+        }
+        match self.step {
+            0 => self.tell(SAY_START, calls)?,
+            STOP => self.tell(SAY_STOP, calls)?,
+            1..=LAST_PACKET => {
+                let end = self.ends[wanted as usize - 1] as usize;
+                write(&mut self.sockets.device, &self.outbox[begin..end])?;
+                calls.device_writes += 1;
+                calls.packets_out += u64::from(wanted - self.sent);
+                calls.packets_late += u64::from(late) * u64::from(wanted - self.sent);
+            }
+            _ => {}
+        }
+        self.sent = wanted;
+        self.step += 1;
+        self.due += FRAME_MS;
+        Ok(self.step > STOP)
+    }
+
+    /// A message to the device.
+    fn tell(&mut self, bytes: usize, calls: &mut Calls) -> io::Result<()> {
+        calls.device_writes += 1;
+        write(&mut self.sockets.device, &FILLER[..bytes])
+    }
+
+    /// Sends what is left of a request to the asked service.
+    fn ask(&mut self, calls: &mut Calls) -> io::Result<()> {
+        while self.unsent > 0 {
+            calls.service_writes += 1;
+            match self.sockets.ask.write(&FILLER[..self.unsent]) {
+                Ok(n) => self.unsent -= n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks for the next sentence's speech when its text is known and the one before has come.
+    fn ask_for_speech(&mut self, calls: &mut Calls) -> io::Result<()> {
+        let known = self.asked < SENTENCES && self.answered >= ASR_ANSWER + sentence_known(self.asked);
+        if !known || self.asked > self.spoken {
+            return Ok(());
+        }
+        self.asked += 1;
+        if let Some(encoder) = &mut self.encoder {
+            encoder.reset();
+        }
+        calls.service_writes += 1;
+        write(&mut self.sockets.voice, &FILLER[..TTS_ASK])
+    }
+
+    /// Makes packets of the pieces that are there as a whole.
+    fn take_pieces(&mut self, piece: usize, calls: &mut Calls) {
+        let mut at = 0;
+        if self.ends.len() as u32 == self.spoken * SENTENCE {
+            if self.inbox.len() < TTS_HEAD {
+                return;
+            }
+            at = TTS_HEAD;
+        }
+        // The head is passed over once: it stays in front until the first piece is whole.
+        while self.inbox.len() >= at + piece {
+            let body = at + CHUNK..at + piece;
+            if !self.ends.is_empty() && (self.ends.len() as u32).is_multiple_of(SENTENCE) {
+                // The message goes out with the sentence's first packet, in one write.
+                self.outbox.extend_from_slice(&FILLER[..SAY_SENTENCE]);
+            }
+            match &mut self.encoder {
+                Some(encoder) => {
+                    let (samples, _) = self.inbox[body].as_chunks::<2>();
+                    let pcm: [i16; SAID_FRAME] = std::array::from_fn(|i| i16::from_le_bytes(samples[i]));
+                    let mut packet = [0; PACKET_BYTES];
+                    let len = encoder.encode(&pcm, &mut packet);
+                    calls.encodes += 1;
+                    frames::plain(2, &packet[..len], &mut self.outbox);
+                }
+                None => frames::plain(2, &self.inbox[body.start + OGG_PAGE..body.end], &mut self.outbox),
+            }
+            self.ends.push(self.outbox.len() as u32);
+            at += piece;
+        }
+        if self.ends.len() as u32 > self.spoken * SENTENCE {
+            self.inbox.drain(..at);
+        }
+        if self.ends.len() as u32 == (self.spoken + 1) * SENTENCE {
+            self.spoken += 1;
+        }
+    }
+}
+
+/// Reads once. The end is an error: the other side hangs up last.
+fn read(socket: &mut TcpStream, into: &mut [u8]) -> io::Result<usize> {
+    match socket.read(into) {
+        Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+        Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(0),
+        other => other,
+    }
+}
+
+/// Writes once; what is written is small and its reader reads.
+fn write(socket: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
+    let n = socket.write(bytes)?;
+    if n == bytes.len() { Ok(()) } else { Err(io::Error::other("the socket took only a part")) }
+}

@@ -1,0 +1,106 @@
+//! How low can it go? The calls that any voice server must make for a conversation, measured with nothing around them, so that
+//! the server's own figure means something on any machine. And a null server, for what sockets alone cost.
+
+mod bare;
+mod clock;
+mod codec;
+mod duty;
+mod frames;
+mod null;
+mod options;
+mod peer;
+mod report;
+mod sound;
+
+use bare::Plan;
+use options::{Options, RunOptions};
+use peer::Peer;
+use report::{Alone, Report};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+fn main() -> ExitCode {
+    let done = match options::parse(std::env::args_os().skip(1)) {
+        Ok(Options::Help) => {
+            print!("{}", options::HELP);
+            return ExitCode::SUCCESS;
+        }
+        Ok(Options::Run(options)) => run(options),
+        Ok(Options::Null(options)) => null::serve(options).map_err(|e| e.to_string()),
+        Err(why) => {
+            eprintln!("voxlane-floor: {why}");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("voxlane-floor: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: RunOptions) -> Result<(), String> {
+    let report = measure(options, &mut |line| eprintln!("{line}"))?;
+    if options.json {
+        let json = serde_json::to_string_pretty(&report).map_err(|e| e.to_string())?;
+        println!("{json}");
+    } else {
+        print!("{}", report.text());
+    }
+    if report.trusted { Ok(()) } else { Err(format!("in doubt: {}", report.doubts.join("; "))) }
+}
+
+/// Both sides on a core each.
+fn measure(options: RunOptions, say: &mut dyn FnMut(String)) -> Result<Report, String> {
+    let RunOptions { conversations, pass_through, complexity, .. } = options;
+    let plan = Plan { complexity: (!pass_through).then_some(complexity), rounds: options.rounds() };
+    allow_files(6 * conversations as u64 + 50)?;
+    let (near, far) = peer::connect(conversations).map_err(|e| format!("sockets: {e}"))?;
+    let cores = clock::two_cores();
+    let over = Arc::new(AtomicBool::new(false));
+    let peer = Peer::new(far, pass_through)?;
+    let (outcome, peer) = std::thread::scope(|scope| {
+        // Pinned before its work begins and by itself; the measured side is this thread.
+        let other = scope.spawn(|| {
+            clock::pin(cores.map(|(_, other)| other));
+            peer.play(over.clone())
+        });
+        let pinned = clock::pin(cores.map(|(this, _)| this));
+        let mut count = 0;
+        let measured = bare::run(plan, near, &over, &mut |round| {
+            count += 1;
+            let us = round.cpu.as_secs_f64() * 1e6 / conversations as f64;
+            let detection = if round.with_detection { "with" } else { "without" };
+            say(format!("round {count} of {}: {us:.0} µs per turn {detection} voice detection", plan.rounds));
+        });
+        over.store(true, Ordering::Release);
+        (measured.map(|rounds| (rounds, pinned)), other.join())
+    });
+    let (rounds, pinned) = outcome.map_err(|e| e.to_string())?;
+    let peer = peer.map_err(|_| "the other side fell")?.map_err(|e| format!("the other side: {e}"))?;
+    let alone = Alone::measure(plan.complexity)?;
+    Ok(Report::new(plan, conversations, pinned, &rounds, alone, peer))
+}
+
+/// Raises the limit of open files to what is needed.
+fn allow_files(needed: u64) -> Result<(), String> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is a valid rlimit that outlives the call.
+    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
+    if limit.rlim_cur >= needed {
+        return Ok(());
+    }
+    limit.rlim_cur = needed.min(limit.rlim_max);
+    // SAFETY: as above.
+    unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) };
+    if limit.rlim_cur < needed {
+        return Err(format!(
+            "{needed} open files are needed, {} are allowed: raise the limit (ulimit -n)",
+            limit.rlim_max
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,146 @@
+//! What the person asked for.
+
+use crate::duty::TURN_MS;
+use std::ffi::OsString;
+use std::net::SocketAddr;
+
+pub const HELP: &str = "\
+voxlane-floor: what a voice server cannot do without.
+
+Usage:
+  voxlane-floor run [options]      CPU of the system calls and library calls of so many conversations, and nothing around them
+  voxlane-floor null [options]     a server that understands nothing: what sockets cost
+
+run:
+  --conversations N    at once; default 100
+  --seconds S          measured, rounded up to an even number of turns of 10.08 s; default 40
+  --complexity 0..10   Opus complexity of replies; default 5
+  --pass-through       the service sends Opus packets: nothing is encoded
+  --json               print one JSON object instead of text (README explains it; voxlane-load find --floor FILE reads it)
+
+null:
+  --listen ADDR        default 127.0.0.1:0 (a free port, which is printed)
+  --after N            answer when so many packets have come since `listen start`, if quiet is not noticed before; default 500
+  --packets N          of a reply; default 84: 5 s
+
+Examples:
+  voxlane-floor run --json > floor.json
+  voxlane-floor run --pass-through --conversations 400
+  voxlane-floor null --listen 127.0.0.1:8000
+
+Exit codes: 0 done, 1 it failed, or the measurement is in doubt (said last), 2 wrong options.
+";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Options {
+    Help,
+    Run(RunOptions),
+    Null(NullOptions),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunOptions {
+    pub conversations: usize,
+    pub seconds: u64,
+    pub complexity: u8,
+    pub pass_through: bool,
+    pub json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NullOptions {
+    pub listen: SocketAddr,
+    pub after: u32,
+    pub packets: u32,
+}
+
+/// Three sockets each, on both sides: what a limit of descriptors that can be raised allows.
+const CONVERSATIONS_MAX: usize = 2_000;
+const SECONDS_MAX: u64 = 3_600;
+
+impl RunOptions {
+    /// An even number of rounds of one turn, at least so long as was asked for.
+    pub fn rounds(&self) -> usize {
+        let turns = (self.seconds * 1_000).div_ceil(TURN_MS).max(2) as usize;
+        turns.next_multiple_of(2)
+    }
+}
+
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Options, String> {
+    use lexopt::Arg::{Long, Short, Value};
+    use lexopt::ValueExt as _;
+    let mut parser = lexopt::Parser::from_args(arguments);
+    let mut run = RunOptions { conversations: 100, seconds: 40, complexity: 5, pass_through: false, json: false };
+    let mut null = NullOptions { listen: SocketAddr::from(([127, 0, 0, 1], 0)), after: 500, packets: 84 };
+    let verb = match parser.next().map_err(|e| e.to_string())? {
+        Some(Short('h') | Long("help")) => return Ok(Options::Help),
+        Some(Value(verb)) if verb == "run" || verb == "null" => verb,
+        Some(Value(verb)) => return Err(format!("there is no {verb:?}; voxlane-floor runs `run` or `null`")),
+        _ => return Err("say what: `run` or `null` (--help shows both)".to_owned()),
+    };
+    let runs = verb == "run";
+    while let Some(argument) = parser.next().map_err(|e| e.to_string())? {
+        let Long(name) = argument else {
+            if argument == Short('h') {
+                return Ok(Options::Help);
+            }
+            return Err(format!("{} (--help shows what there is)", argument.unexpected()));
+        };
+        let name = name.to_owned();
+        let mut number = |least: u64, most: u64| -> Result<u64, String> {
+            let text = parser.value().and_then(|v| v.string()).map_err(|e| e.to_string())?;
+            let bad = || format!("--{name} {text}: a number from {least} to {most} is wanted");
+            text.parse().ok().filter(|n| (least..=most).contains(n)).ok_or_else(bad)
+        };
+        match (name.as_str(), runs) {
+            ("help", _) => return Ok(Options::Help),
+            ("conversations", true) => run.conversations = number(1, CONVERSATIONS_MAX as u64)? as usize,
+            ("seconds", true) => run.seconds = number(1, SECONDS_MAX)?,
+            ("complexity", true) => run.complexity = number(0, 10)? as u8,
+            ("pass-through", true) => run.pass_through = true,
+            ("json", true) => run.json = true,
+            ("after", false) => null.after = number(1, 10_000)? as u32,
+            ("packets", false) => null.packets = number(1, 10_000)? as u32,
+            ("listen", false) => {
+                let text = parser.value().and_then(|v| v.string()).map_err(|e| e.to_string())?;
+                null.listen =
+                    text.parse().map_err(|_| format!("--listen {text}: an address as in 127.0.0.1:8000 is wanted"))?;
+            }
+            (name, _) => {
+                return Err(format!("`{}` has no option --{name} (--help shows what there is)", verb.display()));
+            }
+        }
+    }
+    Ok(if runs { Options::Run(run) } else { Options::Null(null) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Options, String> {
+        parse(line.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn options_are_taken_and_mistakes_are_named() {
+        let Ok(Options::Run(run)) = parsed("run --conversations 7 --pass-through --seconds 1") else { panic!() };
+        assert_eq!((run.conversations, run.pass_through, run.rounds()), (7, true, 2));
+        assert_eq!(RunOptions { seconds: 31, ..run }.rounds(), 4);
+        assert!(matches!(parsed("null --listen 127.0.0.1:8000"), Ok(Options::Null(n)) if n.listen.port() == 8_000));
+        assert_eq!(parsed("--help"), Ok(Options::Help));
+        for (line, word) in [
+            ("", "`run` or `null`"),
+            ("walk", "walk"),
+            ("run --conversations 0", "from 1 to"),
+            ("run --complexity 11", "from 0 to 10"),
+            ("run --listen 127.0.0.1:1", "no option --listen"),
+            ("null --json", "no option --json"),
+            ("null --listen here", "127.0.0.1:8000"),
+            ("run 5", "--help"),
+        ] {
+            let why = parsed(line).expect_err(line);
+            assert!(why.contains(word), "{line}: {why}");
+        }
+    }
+}
