@@ -1,0 +1,3 @@
+//! Two servers or two configurations, measured in turns.
+
+pub mod interval;

@@ -1,0 +1,128 @@
+//! The configuration of the server that a search starts: everything but the providers, which are the stand-ins, as anybody would
+//! have it. Written as a file, so that the person can take it and repeat the run by hand.
+
+use std::net::SocketAddr;
+use voxlane::config::reader::variable;
+
+/// What the server is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The stand-ins for recogniser, language model and voice.
+    pub providers: SocketAddr,
+    /// How the voice delivers.
+    pub tts: Tts,
+    /// Threads that own devices.
+    pub shards: usize,
+    /// `auto` or 0 to 10.
+    pub complexity: String,
+    /// Open connections at most.
+    pub connections: u32,
+}
+
+/// How replies come from the voice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tts {
+    /// As samples, which the server encodes.
+    Pcm,
+    /// As Opus packets, which the server passes through.
+    Opus,
+}
+
+impl Tts {
+    /// As on the command line and in the server's configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            Tts::Pcm => "pcm",
+            Tts::Opus => "opus",
+        }
+    }
+}
+
+impl Settings {
+    /// The text of the file.
+    pub fn toml(&self) -> String {
+        let Settings { providers, shards, connections, .. } = self;
+        let service = format!("provider = \"openai\"\nbase_url = \"http://{providers}/v1\"\nmodel = \"stand-in\"\n");
+        let complexity = match self.complexity.parse::<u8>() {
+            Ok(number) => format!("\"{number}\""),
+            Err(_) => format!("{:?}", self.complexity),
+        };
+        format!(
+            "[listen]\ndevice = \"127.0.0.1:0\"\nhttp = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n\
+             [shards]\ncount = {shards}\n\
+             [session]\nidle_s = 0\ngreeting = false\n\
+             [asr]\n{service}language = \"en\"\n\
+             [llm]\n{service}\
+             [tts]\n{service}format = \"{}\"\nrate = 24000\nopus_complexity = {complexity}\n\
+             [limits]\nconnections = {connections}\nconnections_per_address = 0\ndrain_s = 1\n\
+             [log]\nlevel = \"warn\"\n",
+            self.tts.word()
+        )
+    }
+
+    /// The same for a file of the person's own: variables that override what must be ours, and leave the rest as written.
+    pub fn variables(&self) -> Vec<(String, String)> {
+        let mut list: Vec<(String, String)> = Vec::new();
+        let mut set = |section: &str, key: &str, value: &str| list.push((variable(section, key), value.to_owned()));
+        for key in ["device", "http", "admin"] {
+            set("listen", key, "127.0.0.1:0");
+        }
+        for section in ["asr", "llm", "tts"] {
+            set(section, "provider", "openai");
+            set(section, "base_url", &format!("http://{}/v1", self.providers));
+            set(section, "model", "stand-in");
+        }
+        set("session", "idle_s", "0");
+        set("limits", "connections", &self.connections.to_string());
+        set("limits", "drain_s", "1");
+        list
+    }
+}
+
+/// `section.key=value`, as written on the command line, as the variable that the server reads.
+pub fn assignment(text: &str) -> Result<(String, String), String> {
+    let parts = text.split_once('=').and_then(|(name, value)| Some((name.trim().split_once('.')?, value.trim())));
+    match parts {
+        Some(((section, key), value)) if !section.is_empty() && !key.is_empty() => {
+            Ok((variable(section, key), value.to_owned()))
+        }
+        _ => Err(format!("--set wants section.key=value, as in vad.silence_ms=350, not {text}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use voxlane::config::{Environment, parse};
+
+    #[test]
+    fn the_server_takes_it() {
+        let settings = Settings {
+            providers: "127.0.0.1:4000".parse().unwrap(),
+            tts: Tts::Pcm,
+            shards: 2,
+            complexity: "auto".into(),
+            connections: 900,
+        };
+        for complexity in ["auto", "3"] {
+            let text = Settings { complexity: complexity.into(), ..settings.clone() }.toml();
+            let loaded =
+                parse(Some(("v.toml".as_ref(), &text)), &Environment::new()).map_err(|e| e.to_string()).unwrap();
+            assert_eq!((loaded.config.shards.count, loaded.config.limits.connections), (2, 900));
+        }
+        let variables: Environment = settings.variables().into_iter().collect();
+        let own = "[listen]\ndevice = \"0.0.0.0:8000\"\n[vad]\nsilence_ms = 350\n";
+        let loaded = parse(Some(("v.toml".as_ref(), own)), &variables).map_err(|e| e.to_string()).unwrap();
+        assert_eq!((loaded.config.listen.device.port(), loaded.config.limits.connections), (0, 900));
+    }
+
+    #[test]
+    fn an_assignment_becomes_a_variable() {
+        let read = |text| assignment(text);
+        assert_eq!(read("vad.silence_ms=350"), Ok(("VOXLANE_VAD_SILENCE_MS".into(), "350".into())));
+        assert_eq!(read("llm.persona = a=b"), Ok(("VOXLANE_LLM_PERSONA".into(), "a=b".into())));
+        for wrong in ["silence_ms=350", "vad.silence_ms", ".x=1", "vad.=1"] {
+            assert!(read(wrong).unwrap_err().contains(wrong), "{wrong}");
+        }
+    }
+}

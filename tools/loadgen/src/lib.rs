@@ -1,0 +1,19 @@
+//! `voxlane-load`: thousands of devices on a fixed schedule, judged as devices would judge.
+//!
+//! | Module | What it is about |
+//! |---|---|
+//! | [`slo`] | a promise as a line, and whether it was kept |
+//! | [`voices`] | what devices say, with the end of speech known to the sample |
+//! | [`chart`] | charts as SVG |
+//! | [`report`] | a run as one HTML file |
+//! | [`find`] | how many conversations one core carries, and why not more |
+//! | [`compare`] | two servers or configurations, and how sure the difference is |
+
+#![warn(missing_docs)]
+
+pub mod chart;
+pub mod compare;
+pub mod find;
+pub mod report;
+pub mod slo;
+pub mod voices;
