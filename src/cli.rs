@@ -70,6 +70,7 @@ Without a file the embedded defaults are in force: local recognition (Whisper ba
 espeak-ng as the voice; no key and no network service is needed. config/voxlane.toml lists every key with its default.
 Every key can be overridden by VOXLANE_<SECTION>_<KEY>; VOXLANE_LOG sets the log level (error, warn, info, debug, or
 per room: \"info,voxlane::session=debug\").
+A running server shows what it does live in a browser, at http://127.0.0.1:8009/ (listen.admin).
 
 Examples:
   voxlane serve

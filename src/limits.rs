@@ -216,6 +216,16 @@ pub const ADMIN_LINGER_BYTES: usize = 64 * 1024;
 /// Finished turns of which each shard keeps the timeline, 48 KB; the oldest make room. Two seconds of a shard with 2,500
 /// conversations, minutes of an ordinary one.
 pub const TURNS_KEPT: usize = 512;
+/// Turns of the last minute of which percentiles are made: 0.1 MB.
+pub const TURNS_WEIGHED: usize = 4_096;
+/// Seconds that the live page looks back: five minutes.
+pub const LIVE_SECONDS: usize = 300;
+/// Watchers of the live page at once; beyond: 503. One for each of a few screens and phones.
+pub const LIVE_WATCHERS: usize = 8;
+/// Kernel send buffer of a watcher: the past fits at once, and a watcher that reads nothing is known within seconds.
+pub const LIVE_SEND_BYTES: usize = 128 * 1024;
+/// How long a watcher may take for one event; beyond, it is let go.
+pub const LIVE_PATIENCE: Duration = Duration::from_secs(5);
 /// Turns an operator is shown.
 pub const TURNS_SHOWN: usize = 50;
 

@@ -4,25 +4,29 @@
 //! peers ──> reactor thread: reads whole requests, many at once ──queue──> a few threads: answer, write, close
 //! ```
 //! A peer that sends slowly costs a slot of the reactor until its deadline and never a thread; beyond the slots and beyond the
-//! queue the answer is 503. One request a connection: nobody who talks to this has more to say.
+//! queue the answer is 503. One request a connection: nobody who talks to this has more to say. Only who asks for [`live`] news
+//! stays, with a thread that all who stay share.
 //!
 //! Two listeners use it: [`DeviceRoutes`] for devices (OTA check-in), [`AdminRoutes`] for operators, on loopback unless a token
 //! is set. Neighbours: `wire` reads and writes HTTP; `metrics` holds what is shown. Never here: anything about a conversation.
 
 pub mod device;
 pub mod guard;
+pub mod live;
 pub mod operator;
+pub mod page;
 pub mod server;
 
 pub use device::DeviceRoutes;
 pub use guard::Guard;
+pub use live::Live;
 pub use operator::AdminRoutes;
 pub use server::{Config, Server, serve};
 
 use crate::limits;
 use crate::time::Instant;
 use crate::wire::http::{Head, Line, Reply, TEXT, respond_to};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 
 /// One whole request.
 pub struct Request<'a> {
@@ -36,10 +40,20 @@ pub struct Request<'a> {
     pub local: SocketAddr,
 }
 
+/// Takes a connection over whose answer goes on.
+pub type Keep = Box<dyn FnOnce(TcpStream) + Send>;
+
 /// What a listener answers. Called by several threads at once; may take a while, but other requests then wait.
 pub trait Routes: Send + Sync + 'static {
     /// Appends the whole answer to `out`.
     fn answer(&self, request: &Request<'_>, out: &mut Vec<u8>);
+
+    /// As [`Routes::answer`]; but where the answer goes on, `out` gets its beginning, and what is returned takes the connection
+    /// over once that is written.
+    fn begin(&self, request: &Request<'_>, out: &mut Vec<u8>) -> Option<Keep> {
+        self.answer(request, out);
+        None
+    }
 
     /// Bytes of body that this request may have; more is refused with 413.
     fn body_max(&self, _head: &Head<'_>) -> usize {

@@ -1,15 +1,14 @@
 //! What an operator asks: metrics, statistics, health.
 
 use super::guard::{Guard, Pass};
-use super::{NOT_FOUND, READ_ONLY, Request, Routes};
-use crate::limits;
+use super::live::{Live, last_turns};
+use super::{Keep, NOT_FOUND, READ_ONLY, Request, Routes, page};
 use crate::metrics::exposition::{self, prometheus};
 use crate::metrics::process::Usage;
 use crate::metrics::stats::stats;
-use crate::metrics::turns::{self, TurnRecord};
 use crate::metrics::{Readiness, Registry};
 use crate::time::{Clock, Instant, UnixMs};
-use crate::wire::http::{JSON, Line, Reply};
+use crate::wire::http::{EVENTS, JSON, Line, Reply, respond_endless};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -23,6 +22,8 @@ pub struct AdminRoutes {
     pub readiness: Readiness,
     /// What time it is for the shards.
     pub clock: Clock,
+    /// The pulse.
+    pub live: Live,
 }
 
 /// Nothing here may be kept, guessed at, or shown inside another page.
@@ -30,15 +31,8 @@ const LINES: &[Line<'static>] =
     &[("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"), ("X-Frame-Options", "DENY")];
 const NEEDS_TOKEN: Reply =
     Reply::new(401, "a token is needed: Authorization: Bearer …\n").with(&[("WWW-Authenticate", "Bearer")]);
-const INDEX: &str = "\
-voxlane, for operators
-
-/metrics     everything that is counted, as Prometheus text
-/stats.json  the same merged, with percentiles, and rates of the last minute
-/turns.json  the last 50 turns with their timelines, without what was said
-/healthz     200 while the process lives
-/readyz      200 once every part can do its work; until then 503 and why
-";
+const FULL: Reply =
+    Reply::new(503, "all seats for watchers are taken: close another live page\n").with(&[("Retry-After", "5")]);
 
 impl Routes for AdminRoutes {
     fn answer(&self, request: &Request<'_>, out: &mut Vec<u8>) {
@@ -47,8 +41,11 @@ impl Routes for AdminRoutes {
             Err(reply) => return request.reply(reply, out),
         };
         let path = request.head.path;
-        let is_known = matches!(path, "/" | "/metrics" | "/stats.json" | "/turns.json" | "/healthz" | "/readyz");
-        let is_open = matches!(path, "/healthz" | "/readyz");
+        let part = page::part(path);
+        let is_known = matches!(path, "/metrics" | "/stats.json" | "/turns.json" | "/live" | "/healthz" | "/readyz")
+            || part.is_some();
+        // The page itself holds nothing; it asks for the token.
+        let is_open = matches!(path, "/healthz" | "/readyz") || part.is_some();
         match (is_known, request.is_read()) {
             // Without the token nobody learns which pages there are.
             _ if pass == Pass::Health && !is_open => request.reply(NEEDS_TOKEN, out),
@@ -58,6 +55,20 @@ impl Routes for AdminRoutes {
         }
     }
 
+    fn begin(&self, request: &Request<'_>, out: &mut Vec<u8>) -> Option<Keep> {
+        let is_live = request.head.path == "/live" && request.head.method == "GET";
+        if !is_live || self.guard.judge(request) != Ok(Pass::All) {
+            self.answer(request, out);
+            return None;
+        }
+        let seat = self.live.seat();
+        match &seat {
+            Some(_) => respond_endless(EVENTS, LINES, out),
+            None => request.reply(FULL, out),
+        }
+        seat
+    }
+
     fn tick(&self, now: Instant) {
         self.registry.sample(now);
     }
@@ -65,6 +76,9 @@ impl Routes for AdminRoutes {
 
 impl AdminRoutes {
     fn page(&self, path: &str, pass: Pass, request: &Request<'_>, out: &mut Vec<u8>) {
+        if let Some(part) = page::part(path) {
+            return request.respond(200, part.content_type, page::LINES, part.text.as_bytes(), out);
+        }
         match path {
             "/healthz" => request.say(200, LINES, "ok\n", out),
             "/readyz" => self.ready(pass, request, out),
@@ -77,18 +91,12 @@ impl AdminRoutes {
                 request.respond(200, JSON, LINES, format!("{json}\n").as_bytes(), out);
             }
             "/turns.json" => {
-                let json = self.turns();
+                let json = Value::from(last_turns(&self.registry, self.clock.now(), UnixMs::now()));
                 request.respond(200, JSON, LINES, format!("{json}\n").as_bytes(), out);
             }
-            _ => request.say(200, LINES, INDEX, out),
+            // A HEAD of `/live`: the only page that is left, and one without a length.
+            _ => respond_endless(EVENTS, LINES, out),
         }
-    }
-
-    fn turns(&self) -> Value {
-        let (now, wall) = (self.clock.now(), UnixMs::now());
-        let at = |turn: &TurnRecord| UnixMs(wall.0.saturating_sub(now.since(turn.ended()).as_millis() as u64));
-        let turns = self.registry.turns(limits::TURNS_SHOWN);
-        turns.iter().map(|(shard, turn)| turns::to_json(*shard, turn, at(turn))).collect()
     }
 
     fn ready(&self, pass: Pass, request: &Request<'_>, out: &mut Vec<u8>) {

@@ -122,6 +122,9 @@ catalog! {
         ControlRefused => "voxlane_control_requests_total", r#"result="refused""#, "Control-plane requests by what became of them.", process;
         ControlBusy => "voxlane_control_requests_total", r#"result="busy""#, "Control-plane requests by what became of them.", process;
         ControlSlow => "voxlane_control_requests_total", r#"result="slow""#, "Control-plane requests by what became of them.", process;
+        LiveOpened => "voxlane_live_watchers_total", r#"event="opened""#, "Watchers of the live page by what became of them.", process;
+        LiveRefused => "voxlane_live_watchers_total", r#"event="refused""#, "Watchers of the live page by what became of them.", process;
+        LiveSlow => "voxlane_live_watchers_total", r#"event="slow""#, "Watchers of the live page by what became of them.", process;
         // --- turns
         TurnsStarted => "voxlane_turns_total", r#"event="started""#, "Turns by what became of them.";
         TurnsComplete => "voxlane_turns_total", r#"event="complete""#, "Turns by what became of them.";
@@ -161,6 +164,7 @@ catalog! {
         AsrWaiting => "voxlane_queue_depth", r#"queue="asr_jobs""#, "What waits in a queue.";
         LlmWaiting => "voxlane_queue_depth", r#"queue="llm_jobs""#, "What waits in a queue.";
         TtsWaiting => "voxlane_queue_depth", r#"queue="tts_jobs""#, "What waits in a queue.";
+        LiveWatchers => "voxlane_live_watchers", "", "Watchers of the live page.", process;
         WorkersBusy => "voxlane_workers_busy", "", "Threads of a pool that have a job.", worker;
     }
 }

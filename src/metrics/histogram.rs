@@ -69,6 +69,12 @@ impl Histogram {
         let Some(body) = self.body.get() else { return };
         let kept = body.written.load(Acquire).min(RECENT as u64) as usize;
         into.recent.extend(body.recent[..kept].iter().map(|cell| cell.load(Relaxed)));
+        self.read_counts(into);
+    }
+
+    /// As [`Histogram::read`] without the recent values.
+    pub fn read_counts(&self, into: &mut Snapshot) {
+        let Some(body) = self.body.get() else { return };
         for (sum, bucket) in into.buckets.iter_mut().zip(&body.buckets) {
             let n = bucket.load(Relaxed);
             *sum += n;
@@ -76,6 +82,12 @@ impl Histogram {
         }
         into.sum_us += self.sum_us.load(Relaxed);
         into.max_us = into.max_us.max(self.max_us.load(Relaxed));
+    }
+
+    /// How many values there were and their sum, µs: two loads, where a mean is all that is asked for.
+    pub fn totals(&self) -> (u64, u64) {
+        let count = self.body.get().map_or(0, |body| body.written.load(Acquire));
+        (count, self.sum_us.load(Relaxed))
     }
 
     /// What has been recorded so far.
@@ -125,6 +137,27 @@ impl Snapshot {
         }
         self.recent.extend_from_slice(&other.recent);
         self.sort();
+    }
+
+    /// What was recorded since `earlier`, an earlier snapshot of the same: without recent values, its greatest one known to the
+    /// bucket only.
+    pub fn since(&self, earlier: &Snapshot) -> Snapshot {
+        let mut news = Snapshot { sum_us: self.sum_us.saturating_sub(earlier.sum_us), ..Snapshot::default() };
+        for (i, (now, before)) in self.buckets.iter().zip(&earlier.buckets).enumerate() {
+            let n = now.saturating_sub(*before);
+            news.buckets[i] = n;
+            news.count += n;
+            if n > 0 {
+                news.max_us = self.max_us.min(lower(i + 1) as u32 - 1);
+            }
+        }
+        news
+    }
+
+    /// How many values were longer than `bound`, which counts as the border of the next fine bucket.
+    pub fn longer_than(&self, bound: Duration) -> u64 {
+        let first = index(bound.as_micros().min(u128::from(u32::MAX)) as u32) + 1;
+        self.buckets.iter().skip(first).sum()
     }
 
     /// Puts the recent values in order; to be called after the last [`Histogram::read`].

@@ -15,6 +15,7 @@ pub mod exposition;
 pub mod histogram;
 pub mod panel;
 pub mod process;
+pub mod pulse;
 pub mod readiness;
 pub mod registry;
 pub mod stats;

@@ -104,6 +104,11 @@ impl Registry {
         self.window.lock().clone()
     }
 
+    /// Calls `each` for every panel, and whether its thread lives. The lock is held meanwhile.
+    pub(super) fn panels(&self, mut each: impl FnMut(Home, &Panel, bool)) {
+        self.panels.lock().iter().for_each(|(home, panel)| each(*home, panel, !is_orphan(panel)));
+    }
+
     /// The last `most` turns of all shards by their end, the newest first.
     pub fn turns(&self, most: usize) -> Vec<(ShardId, TurnRecord)> {
         let mut turns = Vec::new();

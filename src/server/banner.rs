@@ -15,7 +15,7 @@ pub fn banner(config: &Config, server: &Server) -> String {
     let scheme = if config.listen.tls.is_some() { "wss" } else { "ws" };
     line("devices", &format!("{scheme}://{}{}", reachable(at.device), config.listen.path));
     line("check-in", &format!("http://{}/xiaozhi/ota/    <- the OTA URL to put into the device", reachable(at.http)));
-    line("admin", &format!("http://{}/ (metrics, statistics, health)", at.admin));
+    line("admin", &format!("http://{}/    <- the live page, for a browser; /metrics, /stats.json", at.admin));
     line("shards", &server.pinning());
     for (stage, provider) in server.providers() {
         line(stage, &provider);

@@ -13,7 +13,7 @@ pub mod scout;
 pub mod serve;
 pub mod state;
 
-use crate::admin::{self, AdminRoutes, DeviceRoutes, Guard};
+use crate::admin::{self, AdminRoutes, DeviceRoutes, Guard, Live};
 use crate::audio::phrase::Phrasebook;
 use crate::audio::queue::Budget;
 use crate::config::Config;
@@ -156,7 +156,13 @@ impl Server {
         let names = vec![config.listen.admin.ip().to_string()];
         let guard = Guard::new(config.listen.admin, config.admin.token.clone().map(Masked::new), names)
             .map_err(StartFault::Other)?;
-        let operator = AdminRoutes { guard, registry: registry.clone(), readiness: readiness.clone(), clock };
+        let told = admin::live::About {
+            version: env!("CARGO_PKG_VERSION"),
+            providers: provider_lines(&about),
+            shards: pinning_line(&pinnings, cores),
+        };
+        let live = Live::start(registry.clone(), readiness.clone(), clock, told).map_err(no_thread)?;
+        let operator = AdminRoutes { guard, registry: registry.clone(), readiness: readiness.clone(), clock, live };
         let limits = admin::Config::default();
         let http = admin::serve(http, "http", limits, Arc::new(device_routes), &registry, clock).map_err(no_thread)?;
         let admin = admin::serve(admin, "admin", limits, Arc::new(operator), &registry, clock).map_err(no_thread)?;
@@ -213,19 +219,12 @@ impl Server {
 
     /// Each provider: its stage, then name and detail.
     pub fn providers(&self) -> Vec<(&'static str, String)> {
-        let line = |(stage, about): (&'static str, &About)| (stage, format!("{}: {}", about.name, about.detail));
-        ["asr", "llm", "tts"].into_iter().zip(&self.about).map(line).collect()
+        provider_lines(&self.about)
     }
 
     /// How many shards there are, and where they run.
     pub fn pinning(&self) -> String {
-        let place = |pinning: &Pinning| match pinning {
-            Pinning::On(core) => format!("core {core}"),
-            Pinning::Free => "not pinned".to_owned(),
-            Pinning::Refused => "pinning refused".to_owned(),
-        };
-        let places: Vec<String> = self.pinnings.iter().map(place).collect();
-        format!("{} of {} cores: {}", self.pinnings.len(), self.cores, places.join(", "))
+        pinning_line(&self.pinnings, self.cores)
     }
 
     /// Counts the log's lost lines among the metrics.
@@ -275,6 +274,21 @@ impl Server {
             }
         }
     }
+}
+
+fn provider_lines(about: &[About; 3]) -> Vec<(&'static str, String)> {
+    let line = |(stage, about): (&'static str, &About)| (stage, format!("{}: {}", about.name, about.detail));
+    ["asr", "llm", "tts"].into_iter().zip(about).map(line).collect()
+}
+
+fn pinning_line(pinnings: &[Pinning], cores: usize) -> String {
+    let place = |pinning: &Pinning| match pinning {
+        Pinning::On(core) => format!("core {core}"),
+        Pinning::Free => "not pinned".to_owned(),
+        Pinning::Refused => "pinning refused".to_owned(),
+    };
+    let places: Vec<String> = pinnings.iter().map(place).collect();
+    format!("{} of {cores} cores: {}", pinnings.len(), places.join(", "))
 }
 
 /// Shows how much of the budget of all audio queues is in use.

@@ -170,6 +170,8 @@ pub const CORS: &[Line<'static>] = &[
 
 /// Content type of JSON.
 pub const JSON: &str = "application/json; charset=utf-8";
+/// Content type of server-sent events.
+pub const EVENTS: &str = "text/event-stream; charset=utf-8";
 /// Content type of short sentences.
 pub const TEXT: &str = "text/plain; charset=utf-8";
 
@@ -222,6 +224,14 @@ pub fn respond_to(method: &str, status: u16, content_type: &str, lines: &[Line<'
     if method != "HEAD" {
         out.extend_from_slice(body);
     }
+}
+
+/// Appends the head of an answer that has no length: its body goes on until the connection ends.
+pub fn respond_endless(content_type: &str, lines: &[Line<'_>], out: &mut Vec<u8>) {
+    let mut push = |text: &str| out.extend_from_slice(text.as_bytes());
+    push(&format!("HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nConnection: close\r\n"));
+    lines.iter().for_each(|(name, value)| push(&format!("{name}: {value}\r\n")));
+    push("\r\n");
 }
 
 /// The reason phrase. Only for people; unknown ones get a vague word.

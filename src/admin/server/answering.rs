@@ -1,6 +1,6 @@
 //! A thread that answers whole requests.
 
-use crate::admin::{Request, Routes};
+use crate::admin::{Keep, Request, Routes};
 use crate::metrics::{Counter, Panel};
 use crate::time::{Clock, Instant};
 use crate::wire::http::{Reply, parse_head};
@@ -31,14 +31,23 @@ pub fn run(requests: &Receiver<Whole>, routes: &dyn Routes, panel: &Panel, clock
     for whole in requests {
         out.clear();
         // A defect in one page must not take the others away.
-        let is_answered = catch_unwind(AssertUnwindSafe(|| answer(&whole, routes, &mut out))).is_ok();
-        if !is_answered {
+        let keep = catch_unwind(AssertUnwindSafe(|| answer(&whole, routes, &mut out))).unwrap_or_else(|_| {
             tracing::error!(peer = %whole.peer, "control plane: a defect in answering");
             out.clear();
             Reply::new(500, "a defect of ours; it is in the log\n").emit(&mut out);
-        }
+            None
+        });
         panel.count(Counter::ControlAnswered);
-        if write(&whole, &out, clock).is_err() {
+        let written = write(&whole, &out, clock);
+        let ended = match (written, keep) {
+            (Ok(()), Some(keep)) => {
+                keep(whole.stream);
+                Ok(())
+            }
+            (Ok(()), None) => whole.stream.shutdown(Shutdown::Write),
+            (lost, _) => lost,
+        };
+        if ended.is_err() {
             panel.count(Counter::ControlLost);
         }
         // A scrape of many shards may be large; the next answers need not hold its memory.
@@ -46,12 +55,13 @@ pub fn run(requests: &Receiver<Whole>, routes: &dyn Routes, panel: &Panel, clock
     }
 }
 
-fn answer(whole: &Whole, routes: &dyn Routes, out: &mut Vec<u8>) {
+fn answer(whole: &Whole, routes: &dyn Routes, out: &mut Vec<u8>) -> Option<Keep> {
     let Ok(Some((head, len))) = parse_head(&whole.bytes) else {
-        return Reply::new(400, "not an HTTP request\n").emit(out);
+        Reply::new(400, "not an HTTP request\n").emit(out);
+        return None;
     };
     let body = whole.bytes.get(len..len + whole.body_len).unwrap_or_default();
-    routes.answer(&Request { head: &head, body, peer: whole.peer, local: whole.local }, out);
+    routes.begin(&Request { head: &head, body, peer: whole.peer, local: whole.local }, out)
 }
 
 /// Writes all of it by the deadline, however slowly the peer reads.
@@ -71,5 +81,5 @@ fn write(whole: &Whole, mut bytes: &[u8], clock: Clock) -> io::Result<()> {
             Err(error) => return Err(error),
         }
     }
-    stream.shutdown(Shutdown::Write)
+    Ok(())
 }

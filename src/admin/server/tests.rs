@@ -2,7 +2,8 @@
 //! a test is about one.
 
 use super::*;
-use crate::admin::{AdminRoutes, DeviceRoutes, Guard, Request};
+use crate::admin::live::About;
+use crate::admin::{AdminRoutes, DeviceRoutes, Guard, Live, Request};
 use crate::format::Lang;
 use crate::ids::ShardId;
 use crate::metrics::turns::{DeviceTag, TurnRecord};
@@ -14,6 +15,8 @@ use crossbeam::channel::{Receiver, Sender, unbounded};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Mutex;
+
+mod watchers;
 
 struct Stand {
     server: Server,
@@ -32,7 +35,9 @@ impl Stand {
     fn admin(token: Option<&str>, readiness: Readiness) -> Stand {
         Stand::new(Config::default(), |registry, address| {
             let guard = Guard::new(address, token.map(Masked::new), vec![]).unwrap();
-            Arc::new(AdminRoutes { guard, registry: registry.clone(), readiness, clock: Clock::start() })
+            let (registry, clock) = (registry.clone(), Clock::start());
+            let live = Live::start(registry.clone(), readiness.clone(), clock, About::default()).unwrap();
+            Arc::new(AdminRoutes { guard, registry, readiness, clock, live })
         })
     }
 
@@ -161,13 +166,14 @@ fn without_the_token_only_health_is_told() {
     let readiness = Readiness::default();
     let _asr = readiness.part("asr", "secret reason");
     let stand = Stand::admin(Some("s3cret"), readiness);
-    for path in ["/", "/metrics", "/stats.json", "/nothing"] {
+    for path in ["/metrics", "/stats.json", "/turns.json", "/live", "/nothing"] {
         let answer = stand.get(path);
         assert_eq!(status(&answer), "401", "{path}");
         assert!(answer.contains("WWW-Authenticate: Bearer\r\n"));
     }
     assert_eq!(status(&stand.get("/healthz")), "200");
     assert_eq!(body(&stand.get("/readyz")), "not ready\n");
+    assert!(body(&stand.get("/")).contains("asks for a token"), "the page itself, which knows nothing");
     let with = stand.ask("GET /metrics HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer s3cret\r\n\r\n");
     assert_eq!(status(&with), "200");
 }
