@@ -2,6 +2,7 @@
 //!
 //! | Module | What it is about |
 //! |---|---|
+//! | [`scenario`] | what a run does, from a file and flags |
 //! | [`slo`] | a promise as a line, and whether it was kept |
 //! | [`voices`] | what devices say, with the end of speech known to the sample |
 //! | [`chart`] | charts as SVG |
@@ -15,5 +16,6 @@ pub mod chart;
 pub mod compare;
 pub mod find;
 pub mod report;
+pub mod scenario;
 pub mod slo;
 pub mod voices;
