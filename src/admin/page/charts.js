@@ -40,7 +40,7 @@ export function percent(share) {
   const value = share * 100;
   if (value === 0 || value === 100) return `${value} %`;
   if (value > 99.9) return `${Math.min(value, 99.999).toFixed(3)} %`;
-  if (value > 99 || value < 1) return `${value.toFixed(2)} %`;
+  if (value > 90 || value < 1) return `${value.toFixed(2)} %`;
   return `${value.toFixed(value < 10 ? 1 : 0)} %`;
 }
 
