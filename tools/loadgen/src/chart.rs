@@ -101,7 +101,12 @@ impl Lines {
             .collect();
         let all = || lines.iter().flat_map(|(_, points)| points.iter().copied());
         let x = Axis::around(self.x_scale, all().map(|p| p.0));
-        let y = Axis::around(self.y_scale, all().map(|p| p.1));
+        let mut y = Axis::around(self.y_scale, all().map(|p| p.1));
+        if self.lines.len() > 1 {
+            // Room for the legend above the lines.
+            let room = 0.08 + 0.06 * self.lines.len().min(6) as f64;
+            y.range.end += (y.range.end - y.range.start) * room;
+        }
         let text = drawn(HEIGHT, |root| {
             let mut chart = ChartBuilder::on(root)
                 .margin(10)

@@ -5,6 +5,7 @@
 //! | [`scenario`] | what a run does, from a file and flags |
 //! | [`slo`] | a promise as a line, and whether it was kept |
 //! | [`voices`] | what devices say, with the end of speech known to the sample |
+//! | [`outcome`] | what came out of a run, as JSON |
 //! | [`chart`] | charts as SVG |
 //! | [`report`] | a run as one HTML file |
 //! | [`find`] | how many conversations one core carries, and why not more |
@@ -15,6 +16,7 @@
 pub mod chart;
 pub mod compare;
 pub mod find;
+pub mod outcome;
 pub mod report;
 pub mod scenario;
 pub mod slo;

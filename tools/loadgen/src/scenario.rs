@@ -17,13 +17,14 @@ mod keys;
 
 pub use flags::{FLAGS, Flag, flags_help};
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::Path;
 use voxlane::config::mistake::{Mistake, Mistakes, Place};
 use voxlane::config::reader::Reader;
 
 /// What a run does.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Scenario {
     /// Devices at most at a time.
     pub devices: u32,
@@ -52,7 +53,8 @@ pub struct Scenario {
 }
 
 /// How devices arrive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Arrival {
     /// Evenly over so many ms.
     Ramp {
@@ -69,7 +71,8 @@ pub enum Arrival {
 }
 
 /// Who decides that an utterance is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// The server, by silence.
     Auto,
@@ -80,7 +83,8 @@ pub enum Mode {
 }
 
 /// Encoding of the uplink.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Codec {
     /// Opus both ways.
     Opus,
@@ -89,7 +93,7 @@ pub enum Codec {
 }
 
 /// Weights of behaviours; only their ratios matter.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Mix {
     /// Talks, listens, pauses, talks again.
     pub talk: f64,

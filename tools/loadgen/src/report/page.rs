@@ -46,7 +46,8 @@ h1{font-size:1.35rem;margin:.2em 0}p{margin:.3em 0;color:var(--soft)}\
 table{border-collapse:collapse;width:100%}caption{text-align:left;font-weight:600;padding:4px 0}\
 td,th{padding:3px 10px 3px 0;border-bottom:1px solid var(--line);text-align:right;font-variant-numeric:tabular-nums}\
 td:first-child,th:first-child{text-align:left}th{font-weight:600;color:var(--soft)}\
-svg{width:100%;height:auto}";
+svg{width:100%;height:auto}.charts>div{overflow-x:auto}\
+@media(max-width:560px){.charts svg{min-width:520px}}";
 
 impl Page {
     /// The page as text, never above [`BYTES_MAX`]: what does not fit is left out from the end, and the page says so.

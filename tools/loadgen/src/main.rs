@@ -1,0 +1,58 @@
+//! The command line: a verb and its options.
+
+mod verbs;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+voxlane-load: thousands of devices that talk to a xiaozhi-compatible server, and judge it as devices would
+
+Usage:
+  voxlane-load report RUN.json [OTHER.json] [options]   charts from the JSON of a run, or of two side by side
+  voxlane-load VERB --help | --help | --version
+
+Exit codes: 0 all is well, 1 something failed, 2 the command line or a file is wrong, 3 the promise (--slo) was broken.
+";
+
+/// How a verb ends.
+pub enum End {
+    /// All is well.
+    Well,
+    /// Something failed while running; one line says what.
+    Failed(String),
+    /// The command line or a file is wrong.
+    Misuse(String),
+    /// The promise was broken; what was measured has been printed.
+    Broken,
+}
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    let verb = arguments.next().map(|v| v.to_string_lossy().into_owned()).unwrap_or_default();
+    let end = match verb.as_str() {
+        "report" => verbs::report::run(arguments),
+        "" | "help" | "--help" | "-h" => {
+            print!("{HELP}");
+            End::Well
+        }
+        "--version" | "-V" => {
+            println!("voxlane-load {}", env!("CARGO_PKG_VERSION"));
+            End::Well
+        }
+        other => {
+            let near = voxlane::config::mistake::nearest(other, ["report"]);
+            let hint = near.map_or(String::new(), |near| format!("; did you mean {near}?"));
+            End::Misuse(format!("there is no verb {other}{hint} See voxlane-load --help"))
+        }
+    };
+    let (code, line) = match end {
+        End::Well => (0, None),
+        End::Failed(line) => (1, Some(line)),
+        End::Misuse(line) => (2, Some(line)),
+        End::Broken => (3, None),
+    };
+    if let Some(line) = line {
+        eprintln!("voxlane-load: {}", line.trim_end());
+    }
+    ExitCode::from(code)
+}

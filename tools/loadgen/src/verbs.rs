@@ -1,0 +1,3 @@
+//! One module for each verb: its options, its help, what it prints.
+
+pub mod report;
