@@ -32,7 +32,7 @@ impl Browser {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let profile = std::env::temp_dir().join(format!("voxlane-browser-{}-{number}", std::process::id()));
-        let mut command = |name: &str| {
+        let command = |name: &str| {
             Command::new(name)
                 .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"])
                 .args(["--no-first-run", "--disable-background-networking", "--remote-debugging-port=0"])
