@@ -5,8 +5,9 @@ use std::hint::black_box;
 use voxlane::ids::ShardId;
 use voxlane::metrics::exposition::prometheus;
 use voxlane::metrics::process::Usage;
-use voxlane::metrics::{Counter, Gauge, Home, Registry, Series};
-use voxlane::time::{Duration, UnixMs};
+use voxlane::metrics::pulse::Pulse;
+use voxlane::metrics::{Counter, Gauge, Home, Registry, Series, TurnRecord};
+use voxlane::time::{Duration, Instant, UnixMs};
 
 fn counting(c: &mut Criterion) {
     let registry = Registry::new(UnixMs(0));
@@ -34,5 +35,31 @@ fn scraping(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, counting, scraping);
+/// The live page's beat, on the largest server there may be: it comes once a second, so 10 ms would be 1 % of a core.
+fn beating(c: &mut Criterion) {
+    let registry = Registry::new(UnixMs(0));
+    let shards: Vec<_> = (0..64).map(|id| registry.panel(Home::Shard(ShardId(id)))).collect();
+    let workers: Vec<_> = ["asr", "llm", "tts"]
+        .into_iter()
+        .flat_map(|pool| (0..1_024).map(move |_| pool))
+        .map(|pool| registry.panel(Home::Worker(pool)))
+        .collect();
+    for worker in &workers {
+        worker.record(Series::JobDuration, Duration::from_millis(1));
+    }
+    let (mut pulse, mut second) = (Pulse::default(), 0);
+    c.bench_function("metrics/beat of 64 shards with 640 turns a second, 3,072 workers", |b| {
+        b.iter(|| {
+            second += 1;
+            let now = Instant::from_ms(second * 1_000);
+            for (shard, n) in shards.iter().flat_map(|shard| (0..10).map(move |n| (shard, n))) {
+                let milestones = [100, 200, 300, 400, 500, 500, 900].map(|ms| Some(Duration::from_millis(ms + n)));
+                shard.turns().write(&TurnRecord { began: now, milestones, ..TurnRecord::default() });
+            }
+            serde_json::to_vec(&pulse.beat(&registry, now, UnixMs(second * 1_000))).map_or(0, |json| json.len())
+        });
+    });
+}
+
+criterion_group!(benches, counting, scraping, beating);
 criterion_main!(benches);

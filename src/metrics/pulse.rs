@@ -96,12 +96,16 @@ struct Second {
     listening: i64,
     thinking: i64,
     speaking: i64,
-    complete: u64,
-    failed: u64,
+    /// Turns a second.
+    complete: f64,
+    /// See `complete`.
+    failed: f64,
     /// First audio over the minute that ends with this second, ms.
     first_audio_ms: Option<[f64; 3]>,
-    frames: u64,
-    late: u64,
+    /// Reply frames a second, and those of them that were late.
+    frames: f64,
+    /// See `frames`.
+    late: f64,
     /// 99th percentile of this second's frames, ms.
     frame_late_ms: Option<f64>,
     shards: Vec<ShardSecond>,
@@ -168,11 +172,6 @@ impl Pulse {
 
     /// This second: the difference to the last reading, which is still the newest of those kept.
     fn second(&self, reading: &Reading, wall: UnixMs, first_audio: Option<&FirstAudio>) -> Second {
-        let last = self.readings.back();
-        let since = |counter: Counter| {
-            let before = last.map_or(reading.total[counter as usize], |last| last.total[counter as usize]);
-            reading.total[counter as usize].saturating_sub(before)
-        };
         let gauge = |gauge: Gauge| reading.gauge(gauge);
         let (listening, speaking) = (gauge(Gauge::Listening), gauge(Gauge::Speaking));
         let mut second = Second {
@@ -182,23 +181,25 @@ impl Pulse {
             listening,
             thinking: 0,
             speaking,
-            complete: since(Counter::TurnsComplete),
-            failed: since(Counter::TurnsFailed),
             first_audio_ms: first_audio.map(|first| [first.bars[0].ms, first.bars[1].ms, first.bars[2].ms]),
             ..Second::default()
         };
-        let Some(last) = last else { return second };
+        let Some(last) = self.readings.back() else { return second };
+        // A beat may be late, as when the whole machine rests; rates are by the time that has passed.
+        let elapsed_us = reading.at.since(last.at).as_micros().max(1) as f64;
+        let rate = |now: u64, before: u64| round(now.saturating_sub(before) as f64 / elapsed_us * 1e6);
+        let since = |counter: Counter| rate(reading.total[counter as usize], last.total[counter as usize]);
+        (second.complete, second.failed) = (since(Counter::TurnsComplete), since(Counter::TurnsFailed));
         let mut frames = Snapshot::default();
         for (id, now) in &reading.shards {
             let Some(before) = last.shards.get(id) else { continue };
             let (Some(lateness), Some(earlier)) = (&now.lateness, &before.lateness) else { continue };
-            let elapsed = reading.at.since(last.at).as_micros().max(1) as f64;
             frames.merge(&lateness.1.since(&earlier.1));
-            second.frames += now.frames.saturating_sub(before.frames);
-            second.late += now.late.saturating_sub(before.late);
+            second.frames += rate(now.frames, before.frames);
+            second.late += rate(now.late, before.late);
             second.shards.push(ShardSecond {
                 id: id.0,
-                busy: round((now.busy_us.saturating_sub(before.busy_us) as f64 / elapsed).min(1.0)),
+                busy: round((now.busy_us.saturating_sub(before.busy_us) as f64 / elapsed_us).min(1.0)),
                 late_ms: lateness.0.since(&earlier.0).percentile(99.0).map(ms),
             });
         }

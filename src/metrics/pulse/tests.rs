@@ -26,7 +26,7 @@ fn what_happened_before_the_first_beat_is_no_news() {
     shard.add(Counter::TurnsComplete, 1_000);
     shard.record(Series::FrameLateness, Duration::from_millis(50));
     let beat = ward.beat();
-    assert_eq!((&beat["second"]["complete"], &beat["minute"]["complete"]), (&json!(0), &json!(0)));
+    assert_eq!((&beat["second"]["complete"], &beat["minute"]["complete"]), (&json!(0.0), &json!(0)));
     assert_eq!((&beat["minute"]["frames"], &beat["first_audio"]), (&json!(0), &Value::Null));
     assert_eq!((&beat["shards"][0]["busy"], &beat["uptime_s"]), (&Value::Null, &json!(1.0)));
 }
@@ -46,8 +46,8 @@ fn a_second_is_the_difference_of_two_beats_and_a_minute_of_sixty() {
         shards[0].record(Series::LoopDuration, Duration::from_millis(250));
         shards[1].record(Series::LoopLateness, Duration::from_micros(1_000));
         let beat = ward.beat();
-        assert_eq!((&beat["second"]["complete"], &beat["second"]["failed"]), (&json!(2), &json!(1)));
-        assert_eq!((&beat["second"]["frames"], &beat["second"]["late"]), (&json!(4), &json!(2)), "beyond 5 ms");
+        assert_eq!((&beat["second"]["complete"], &beat["second"]["failed"]), (&json!(2.0), &json!(1.0)));
+        assert_eq!((&beat["second"]["frames"], &beat["second"]["late"]), (&json!(4.0), &json!(2.0)), "beyond 5 ms");
         assert_eq!(beat["shards"][0]["busy"], 0.25);
         assert_eq!(beat["shards"][1]["busy"], 0.0);
         let late = beat["shards"][1]["late_ms"].as_f64().unwrap();
@@ -63,6 +63,19 @@ fn a_second_is_the_difference_of_two_beats_and_a_minute_of_sixty() {
         }
     }
     assert_eq!(ward.pulse.readings.len(), READINGS);
+}
+
+#[test]
+fn after_a_rest_of_the_machine_rates_are_by_the_time_that_has_passed() {
+    let mut ward = Ward::new();
+    let shard = ward.registry.panel(Home::Shard(ShardId(0)));
+    ward.beat();
+    shard.add(Counter::TurnsComplete, 50);
+    shard.record(Series::LoopDuration, Duration::from_secs(5));
+    ward.second += 9;
+    let beat = ward.beat();
+    assert_eq!((&beat["second"]["complete"], &beat["shards"][0]["busy"]), (&json!(5.0), &json!(0.5)));
+    assert_eq!((&beat["minute"]["complete"], &beat["minute"]["span_s"]), (&json!(50), &json!(10.0)));
 }
 
 #[test]
