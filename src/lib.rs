@@ -15,7 +15,7 @@
 //!           | mailbox <---------------------  lanes (rings)                  |     +----------------------------------+
 //!           | slots, timers, reactor, metrics panel                          |
 //!           +----------------------------------------------------------------+
-//!           control plane: server (assembly, signals), config, admin (HTTP: OTA, /metrics, health)
+//!           control plane: server (assembly, signals), config, admin (HTTP: OTA, live page, /metrics)
 //! ```
 //!
 //! There is no async runtime. A shard waits in its reactor and nowhere else; whatever may take time is a job on a lane.
@@ -36,7 +36,7 @@
 //! | [`workers`] | threads that may wait, and call providers |
 //! | [`resilience`] | what kind of trouble a failure is |
 //! | [`metrics`] | counting where it happens |
-//! | [`admin`] | control-plane HTTP |
+//! | [`admin`] | control-plane HTTP: OTA, the live page, metrics, health |
 //! | [`config`] [`cli`] [`log`] `server` | from a command line to a running server |
 //!
 //! ## Who may use whom

@@ -79,14 +79,19 @@ impl Guard {
     }
 }
 
-/// A page of another origin, or of none (`null`), has no business here.
+/// A page of another origin, or of none (`null`), has no business here. Nor has one that does not name itself: a browser tells
+/// by `Sec-Fetch-Site` where a request comes from, and without asking any page may cause requests whose answers it cannot read,
+/// but which cost us a watcher's seat or a profile. Following a link from there is allowed.
 fn judge_origin(head: &Head<'_>) -> Result<(), Reply> {
     let host = head.header("host").unwrap_or_default();
     let is_own = |origin: &str| {
         let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
         authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
     };
-    match head.headers("origin").all(is_own) {
+    let is_from_elsewhere = head.headers("sec-fetch-site").any(|site| !matches!(site, "same-origin" | "none"));
+    let is_link =
+        head.header("sec-fetch-mode") == Some("navigate") && head.header("sec-fetch-dest") == Some("document");
+    match head.headers("origin").all(is_own) && (!is_from_elsewhere || is_link) {
         true => Ok(()),
         false => Err(Reply::new(403, "not from another site's page\n")),
     }
@@ -160,6 +165,26 @@ mod tests {
         for (origin, expected) in table {
             let lines = format!("Host: localhost:8009\r\nOrigin: {origin}\r\n");
             assert_eq!(judge(&guard, "127.0.0.1:8009", &lines), expected, "{origin}");
+        }
+    }
+
+    #[test]
+    fn requests_that_another_sites_page_causes_are_refused_but_links_may_be_followed() {
+        let guard = guard("127.0.0.1:8009", None).unwrap();
+        let table = [
+            ("same-origin", "cors", "empty", Ok(Pass::All)),
+            ("none", "navigate", "document", Ok(Pass::All)),
+            ("cross-site", "navigate", "document", Ok(Pass::All)),
+            ("cross-site", "navigate", "iframe", Err(403)),
+            ("cross-site", "no-cors", "image", Err(403)),
+            ("cross-site", "no-cors", "empty", Err(403)),
+            ("same-site", "no-cors", "script", Err(403)),
+        ];
+        for (site, mode, dest, expected) in table {
+            let lines = format!(
+                "Host: localhost:8009\r\nSec-Fetch-Site: {site}\r\nSec-Fetch-Mode: {mode}\r\nSec-Fetch-Dest: {dest}\r\n"
+            );
+            assert_eq!(judge(&guard, "127.0.0.1:8009", &lines), expected, "{site} {mode} {dest}");
         }
     }
 
