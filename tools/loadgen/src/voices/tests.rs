@@ -4,6 +4,7 @@ use voxlane::audio::ear::{EarPool, Edge, Listening};
 use voxlane::audio::endpoint::EndpointRules;
 use voxlane::audio::vad::Engine;
 use voxlane::format::{Codec, UplinkFormat};
+use voxlane::ids::Ticket;
 use voxlane::time::Duration;
 
 /// A folder of its own for a test, gone with it.
@@ -115,4 +116,57 @@ fn a_device_in_a_quiet_room_sends_little() {
     let silence = packets(&room().repeat(10)).unwrap();
     let small = silence.iter().filter(|p| p.len() <= 2).count();
     assert!(small * 10 >= silence.len() * 7, "{small} of {}", silence.len());
+}
+
+/// What a device sends for an utterance under this number, with a room around it: the packets, and when speech begins and ends
+/// in them, ms.
+fn stream(utterance: &Utterance, id: u16, room: &[Box<[u8]>]) -> (Vec<Box<[u8]>>, f64, f64) {
+    let before = &room[..10];
+    let packets = [before, &tone_packets(id).unwrap(), &utterance.packets, room].concat();
+    let begins = f64::from(PACKET_MS) * before.len() as f64 + f64::from(TONE_PACKETS_MS);
+    (packets, begins, f64::from(PACKET_MS) * before.len() as f64 + utterance.speech_end_ms)
+}
+
+#[test]
+fn the_tone_before_speech_is_heard_by_the_recogniser_and_delays_nothing() {
+    let room = packets(&room().repeat(2)).unwrap();
+    let utterances: Vec<Utterance> = every_speech().iter().map(|s| Utterance::of(s).unwrap()).collect();
+    for (i, utterance) in utterances.iter().enumerate() {
+        let id = [0, 1, 777, 4_095, 30_000, 65_535][i % 6];
+        let (packets, begins, ends) = stream(utterance, id, &room);
+        let format = UplinkFormat { codec: Codec::Opus, rate: RATE, channels: 1 };
+        let mut ear = EarPool::new(Engine::default(), EndpointRules::default(), 1).take(format);
+        ear.restart(Listening::Endpointed, Duration::ZERO);
+        let (mut at, mut edges, mut kept) = (0, Vec::new(), Vec::new());
+        for packet in &packets {
+            let heard = ear.hear(packet).unwrap();
+            at += heard.ms;
+            edges.extend(heard.edge.map(|edge| (f64::from(at), edge)));
+            if !edges.is_empty() {
+                ear.pour(Ticket::default(), &mut |block| {
+                    kept.extend_from_slice(block.pcm());
+                    true
+                });
+            }
+        }
+        let [(onset, Edge::Onset), (end, Edge::End(_))] = edges[..] else {
+            panic!("{}: {edges:?}", utterance.name);
+        };
+        assert!(onset - begins <= 320.0, "{}: onset at {onset}, speech at {begins}", utterance.name);
+        assert!((500.0..=800.0).contains(&(end - ends)), "{}: {} ms after the end", utterance.name, end - ends);
+        assert_eq!(identity::heard(&kept, RATE), Some(id), "{}: what the recogniser gets", utterance.name);
+    }
+}
+
+#[test]
+fn utterances_know_their_end_and_share_their_packets() {
+    for speech in every_speech() {
+        let utterance = Utterance::of(speech).unwrap();
+        assert_eq!(utterance.packets.len(), speech.pcm.len().div_ceil(PACKET));
+        assert!((utterance.speech_end_ms - 360.0 - speech.ms()).abs() < 1e-9);
+        let bytes: usize = utterance.packets.iter().map(|p| p.len()).sum();
+        assert!(bytes < 16_000, "{}: {bytes} bytes", utterance.name);
+    }
+    let tone: usize = tone_packets(9).unwrap().iter().map(|p| p.len()).sum();
+    assert!(tone < 1_500, "a device's own packets take {tone} bytes");
 }
