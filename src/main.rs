@@ -2,7 +2,12 @@
 
 use std::process::ExitCode;
 use voxlane::cli::{self, Command, exit};
+use voxlane::metrics::allocations::Counting;
 use voxlane::server::{check, demo, serve};
+
+/// Allocations are counted by thread, so that `/stats.json` can tell those of each frame.
+#[global_allocator]
+static ALLOCATOR: Counting = Counting(std::alloc::System);
 
 fn main() -> ExitCode {
     let command = match cli::parse(std::env::args_os().skip(1)) {

@@ -1,53 +1,23 @@
 //! The per-frame path allocates nothing in steady state: receiving (unmask, framing, decode, voice detection) and sending (a
-//! paced frame, framed and written). Counted by an allocator of our own, on this thread, within the passes only.
+//! paced frame, framed and written). Counted as the program counts, on this thread, within the passes only.
 
 #[path = "support/virtual_shard.rs"]
 mod virtual_shard;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use virtual_shard::{VirtualShard, frame};
 use voxlane::audio::opus::{Encoder, EncoderSettings};
 use voxlane::metrics::Counter;
+use voxlane::metrics::allocations::{Counting, of_this_thread};
 use voxlane::shard::Rules;
 use voxlane::time::Duration;
 
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: every call goes to the system's allocator unchanged; counting touches only a thread-local cell without a destructor.
-unsafe impl GlobalAlloc for Counting {
-    // SAFETY: as the trait demands of the caller; passed on unchanged.
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.with(|n| n.set(n.get() + 1));
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    // SAFETY: as above.
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: `at` came from `alloc` above, that is from the system's allocator.
-        unsafe { System.dealloc(at, layout) }
-    }
-
-    // SAFETY: as above.
-    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.with(|n| n.set(n.get() + 1));
-        // SAFETY: as in `dealloc`, and the caller's promises are passed on.
-        unsafe { System.realloc(at, layout, size) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: Counting = Counting(std::alloc::System);
 
 fn count(work: impl FnOnce()) -> u64 {
-    let before = ALLOCATIONS.with(Cell::get);
+    let before = of_this_thread().count;
     work();
-    ALLOCATIONS.with(Cell::get) - before
+    of_this_thread().count - before
 }
 
 #[test]

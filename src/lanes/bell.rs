@@ -12,6 +12,7 @@
 //! it comes before, the state holds `RUNG` until the owner looks again: `may_sleep` refuses. If the owner already sleeps, the
 //! swap returns `ASLEEP`, and we wake it. No fence is needed, and rings that meet `RUNG` or `AWAKE` cost one swap.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -21,6 +22,16 @@ const AWAKE: u8 = 0;
 const ASLEEP: u8 = 1;
 /// Somebody rang since the owner last looked.
 const RUNG: u8 = 2;
+
+thread_local! {
+    static RUNG_BY: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
+}
+
+/// How often the calling thread has ever rung, and how often that woke somebody: a system call. The rest were coalesced: the
+/// owner was awake, or had been rung before.
+pub fn rung_by_this_thread() -> (u64, u64) {
+    RUNG_BY.with(Cell::get)
+}
 
 /// Wakes one thread. A shard gives a mio waker, a worker its parker; the ringer does not know which.
 #[derive(Clone)]
@@ -42,7 +53,12 @@ impl Doorbell {
     /// Says that there is something to see; wakes the owner if it sleeps. From any thread, after the push.
     pub fn ring(&self) {
         // Release: what was pushed before is seen by the owner's `awake`. Acquire: continues another ringer's release.
-        if self.bell.state.swap(RUNG, Ordering::AcqRel) == ASLEEP {
+        let sleeps = self.bell.state.swap(RUNG, Ordering::AcqRel) == ASLEEP;
+        RUNG_BY.with(|cell| {
+            let (rung, woken) = cell.get();
+            cell.set((rung + 1, woken + u64::from(sleeps)));
+        });
+        if sleeps {
             (self.bell.wake)();
         }
     }
@@ -81,6 +97,7 @@ mod tests {
         let bell = Doorbell::new(move || {
             count.fetch_add(1, Ordering::SeqCst);
         });
+        let before = rung_by_this_thread();
         bell.ring();
         assert_eq!(woken.load(Ordering::SeqCst), 0, "awake: a flag is enough");
         assert!(!bell.may_sleep(), "rung: look first");
@@ -89,6 +106,8 @@ mod tests {
         bell.ring();
         bell.ring();
         assert_eq!(woken.load(Ordering::SeqCst), 1, "one wake-up however often it rings");
+        let (rung, wakes) = rung_by_this_thread();
+        assert_eq!((rung - before.0, wakes - before.1), (3, 1), "rings, and those that cost a system call");
         bell.awake();
         assert!(bell.may_sleep());
     }

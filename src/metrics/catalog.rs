@@ -2,8 +2,8 @@
 //! detection, queue, processing, result) are the label `stage`.
 //!
 //! A line may end in the thread that writes it, `worker` or `process`; without it, a shard does. Who writes it shows it from
-//! the start, as 0; anybody else's panel shows it once it is not 0. Counters end in `_total`, durations in `_seconds`; lines
-//! of one name have one help text and the same label names (tests below).
+//! the start, as 0; anybody else's panel shows it once it is not 0. Counters end in `_total`, durations in `_seconds`, and what
+//! is both is kept in microseconds; lines of one name have one help text and the same label names (tests below).
 
 /// The kind of thread that writes a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,6 +147,22 @@ catalog! {
         HandedOver => "voxlane_handed_over_total", "", "Connections given to an emptier shard.";
         LettersLost => "voxlane_letters_lost_total", "", "Letters between shards that found the mailbox full.";
         TokensInGrace => "voxlane_tokens_in_grace_total", "", "Devices let in by a token past its lifetime.";
+        // --- what a thread does with its time; kept in microseconds, shown in seconds
+        Busy => "voxlane_busy_seconds_total", "", "Time at work: a shard outside its wait, a worker on a job.";
+        Waited => "voxlane_waited_seconds_total", "", "Time that a shard slept in its reactor.";
+        Passes => "voxlane_passes_total", "", "Passes of a shard's loop.";
+        Sleeps => "voxlane_sleeps_total", "", "Times that a shard slept and was woken: by a socket, a deadline, a doorbell.";
+        Rung => "voxlane_doorbells_rung_total", "", "Doorbells rung for other threads; only those that sleep cost a wake call.";
+        CallsWait => "voxlane_syscalls_total", r#"call="wait""#, "System calls made for devices.";
+        CallsRead => "voxlane_syscalls_total", r#"call="read""#, "System calls made for devices.";
+        CallsWrite => "voxlane_syscalls_total", r#"call="write""#, "System calls made for devices.";
+        CallsAccept => "voxlane_syscalls_total", r#"call="accept""#, "System calls made for devices.";
+        CallsTimer => "voxlane_syscalls_total", r#"call="timer""#, "System calls made for devices.";
+        CallsWake => "voxlane_syscalls_total", r#"call="wake""#, "System calls made for devices.";
+        CallsRegister => "voxlane_syscalls_total", r#"call="register""#, "System calls made for devices.";
+        CallsSocket => "voxlane_syscalls_total", r#"call="socket""#, "System calls made for devices.";
+        Allocations => "voxlane_allocations_total", "", "Blocks of memory asked for.";
+        AllocatedBytes => "voxlane_allocated_bytes_total", "", "Bytes of memory asked for, whether given back or not.";
     }
 }
 
@@ -155,8 +171,10 @@ catalog! {
     Gauge {
         Connections => "voxlane_connections", "", "Open connections.";
         Sessions => "voxlane_sessions", "", "Sessions between hello and close.";
-        Listening => "voxlane_sessions_listening", "", "Sessions that hold a decoder.";
-        Speaking => "voxlane_sessions_speaking", "", "Sessions whose reply is being played.";
+        Idle => "voxlane_sessions_in_phase", r#"phase="idle""#, "Sessions between hello and close, by phase.";
+        Listening => "voxlane_sessions_in_phase", r#"phase="listening""#, "Sessions between hello and close, by phase.";
+        Thinking => "voxlane_sessions_in_phase", r#"phase="thinking""#, "Sessions between hello and close, by phase.";
+        Speaking => "voxlane_sessions_in_phase", r#"phase="speaking""#, "Sessions between hello and close, by phase.";
         // --- depths of what may fill up
         SendQueueBytes => "voxlane_queue_depth", r#"queue="send_bytes""#, "What waits in a queue.";
         Mailbox => "voxlane_queue_depth", r#"queue="mailbox""#, "What waits in a queue.";
@@ -187,6 +205,25 @@ catalog! {
         JobWait => "voxlane_job_wait_seconds", "", "How long a job waited for its worker.", worker;
         JobFirst => "voxlane_job_first_seconds", "", "From the start of a job to its first result: token, audio, transcript.", worker;
         JobDuration => "voxlane_job_seconds", "", "From the start of a job to its end.", worker;
+    }
+}
+
+/// Calls of a thread by kind, in the order of the exposition.
+pub const CALLS: [Counter; 8] = [
+    Counter::CallsWait,
+    Counter::CallsRead,
+    Counter::CallsWrite,
+    Counter::CallsAccept,
+    Counter::CallsTimer,
+    Counter::CallsWake,
+    Counter::CallsRegister,
+    Counter::CallsSocket,
+];
+
+impl Counter {
+    /// Whether it counts microseconds and is shown in seconds.
+    pub fn is_time(self) -> bool {
+        self.name().ends_with("_seconds_total")
     }
 }
 

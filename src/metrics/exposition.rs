@@ -2,6 +2,7 @@
 
 use super::catalog::{Counter, Gauge, Series, Writer};
 use super::histogram::{BOUNDS_US, Snapshot};
+use super::load::Spent;
 use super::process::Usage;
 use super::registry::{Home, Registry, Sum};
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ pub fn prometheus(registry: &Registry, usage: &Usage) -> String {
     for sum in &registry.sums() {
         page.sum(sum);
     }
+    registry.spent().iter().filter(|spent| spent.home != Home::Process).for_each(|spent| page.spent(spent));
     registry.probes(|probe| {
         let kind = if probe.name.ends_with("_total") { "counter" } else { "gauge" };
         page.line(probe.name, kind, probe.help, probe.labels, "", (probe.value)());
@@ -43,8 +45,12 @@ impl Page {
         let home = home_label(sum.home);
         for m in Counter::ALL {
             let value = sum.counter(*m);
-            if value != 0 || is_home(m.writer(), sum.home) {
-                self.line(m.name(), "counter", m.help(), m.labels(), &home, value);
+            if value == 0 && !is_home(m.writer(), sum.home) {
+                continue;
+            }
+            match m.is_time() {
+                true => self.line(m.name(), "counter", m.help(), m.labels(), &home, value as f64 / 1e6),
+                false => self.line(m.name(), "counter", m.help(), m.labels(), &home, value),
             }
         }
         for m in Gauge::ALL {
@@ -71,6 +77,15 @@ impl Page {
         write_line(lines, m.name(), "_bucket", &[m.labels(), home, "le=\"+Inf\""], snapshot.count());
         write_line(lines, m.name(), "_sum", &[m.labels(), home], snapshot.sum().as_secs_f64());
         write_line(lines, m.name(), "_count", &[m.labels(), home], snapshot.count());
+    }
+
+    /// What the system says of a home's threads.
+    fn spent(&mut self, spent: &Spent) {
+        let home = home_label(spent.home);
+        let help = "Processor time of shards and workers.";
+        self.line("voxlane_thread_cpu_seconds_total", "counter", help, "", &home, spent.cpu.as_secs_f64());
+        let help = "Time that shards and workers were ready to run while others had the core.";
+        self.line("voxlane_run_delay_seconds_total", "counter", help, "", &home, spent.run_delay.as_secs_f64());
     }
 
     fn process(&mut self, registry: &Registry, usage: &Usage) {

@@ -9,16 +9,22 @@
 //! Neighbours: `shard` and `workers` write panels; `admin` reads them. Never here: a lock or an allocation on the writing side;
 //! the registry's lock is taken by whoever looks, and once by each thread that starts.
 //! [`catalog`] is the list of everything that is counted; [`exposition`] and [`stats`] turn merged panels into text and JSON.
+//! What a thread does is counted in cells of its own ([`calls`]: system calls, [`allocations`]) and moved into its panel once
+//! per pass; what it has of the processor ([`thread`]) is asked of the system by whoever looks.
 
+pub mod allocations;
+pub mod calls;
 pub mod catalog;
 pub mod exposition;
 pub mod histogram;
+pub mod load;
 pub mod panel;
 pub mod process;
 pub mod pulse;
 pub mod readiness;
 pub mod registry;
 pub mod stats;
+pub mod thread;
 pub mod turns;
 pub mod window;
 
@@ -26,4 +32,5 @@ pub use catalog::{Counter, Gauge, Series};
 pub use panel::Panel;
 pub use readiness::{Readiness, Ready};
 pub use registry::{Home, Registry};
+pub use thread::AtWork;
 pub use turns::TurnRecord;

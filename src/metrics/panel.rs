@@ -3,6 +3,7 @@
 
 use super::catalog::{Counter, Gauge, Series};
 use super::histogram::Histogram;
+use super::thread::Life;
 use super::turns::TurnLog;
 use crate::time::Duration;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
@@ -15,6 +16,7 @@ pub struct Panel {
     gauges: [AtomicI64; Gauge::ALL.len()],
     series: [Histogram; Series::ALL.len()],
     turns: TurnLog,
+    life: Life,
 }
 
 impl Default for Panel {
@@ -24,6 +26,7 @@ impl Default for Panel {
             gauges: std::array::from_fn(|_| AtomicI64::new(0)),
             series: std::array::from_fn(|_| Histogram::default()),
             turns: TurnLog::default(),
+            life: Life::default(),
         }
     }
 }
@@ -81,6 +84,11 @@ impl Panel {
     /// A gauge's value.
     pub fn gauge(&self, gauge: Gauge) -> i64 {
         self.gauges[gauge as usize].load(Relaxed)
+    }
+
+    /// What is known of the thread behind it.
+    pub fn life(&self) -> &Life {
+        &self.life
     }
 
     /// A series' histogram.

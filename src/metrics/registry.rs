@@ -4,11 +4,13 @@
 
 use super::catalog::{Counter, Gauge, Series};
 use super::histogram::Snapshot;
+use super::load::{Loads, Spent};
 use super::panel::Panel;
+use super::thread::ThreadUsage;
 use super::turns::TurnRecord;
 use super::window::Window;
 use crate::ids::ShardId;
-use crate::time::{Instant, UnixMs};
+use crate::time::{Duration, Instant, UnixMs};
 use parking_lot::Mutex;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -31,6 +33,7 @@ pub struct Registry {
     panels: Mutex<Vec<(Home, Arc<Panel>)>>,
     probes: Mutex<Vec<Probe>>,
     window: Mutex<Window>,
+    loads: Mutex<Loads>,
     /// When the process began.
     pub started: UnixMs,
 }
@@ -61,7 +64,13 @@ pub struct Sum {
 impl Registry {
     /// An empty one.
     pub fn new(started: UnixMs) -> Registry {
-        Registry { panels: Mutex::default(), probes: Mutex::default(), window: Mutex::new(Window::default()), started }
+        Registry {
+            panels: Mutex::default(),
+            probes: Mutex::default(),
+            window: Mutex::default(),
+            loads: Mutex::default(),
+            started,
+        }
     }
 
     /// A panel for the thread that asks; it is to be that thread's alone. A shard's panel has all its memory at once. A worker
@@ -93,10 +102,35 @@ impl Registry {
         probes.iter().for_each(&mut each);
     }
 
-    /// Takes the reading that the sliding window is made of; to be called about once a second.
+    /// Takes the readings that the sliding window and the loads are made of; to be called about once a second.
     pub fn sample(&self, now: Instant) {
         let reading = Window::reading(|pool, counter| self.total_in(pool, counter));
         self.window.lock().push(now, reading);
+        let spent = self.spent();
+        self.loads.lock().push(now, spent);
+    }
+
+    /// How busy threads have been, as of the last [`Registry::sample`].
+    pub fn loads(&self) -> Loads {
+        self.loads.lock().clone()
+    }
+
+    /// What the threads of each home have used so far, in the order of [`Registry::sums`]. Asks the system about each thread:
+    /// some 10 µs for each.
+    pub fn spent(&self) -> Vec<Spent> {
+        let mut all: BTreeMap<Home, Spent> = BTreeMap::new();
+        // Not copied out of the lock: a second holder would make an ended thread's panel look alive.
+        for (home, panel) in self.panels.lock().iter() {
+            let none =
+                Spent { home: *home, threads: 0, busy: Duration::ZERO, cpu: Duration::ZERO, run_delay: Duration::ZERO };
+            let spent = all.entry(*home).or_insert(none);
+            let ThreadUsage { cpu, run_delay } = panel.life().usage();
+            spent.threads += usize::from(panel.life().tid().is_some());
+            spent.busy += Duration::from_micros(panel.counter(Counter::Busy));
+            spent.cpu += cpu;
+            spent.run_delay += run_delay;
+        }
+        all.into_values().collect()
     }
 
     /// The sliding window as of the last [`Registry::sample`].

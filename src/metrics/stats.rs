@@ -1,8 +1,9 @@
 //! Merged panels as JSON: `/stats.json`, for people and for the tools of this repository. Durations are in milliseconds; counters
 //! and gauges that are 0, and series without a value, are left out; a rate of nothing is `null`.
 
-use super::catalog::{Counter, Gauge, Series};
+use super::catalog::{CALLS, Counter, Gauge, Series};
 use super::histogram::Snapshot;
+use super::load::{Loads, Spent};
 use super::process::Usage;
 use super::registry::{Home, Registry, Sum};
 use super::window::OUTCOMES;
@@ -14,7 +15,11 @@ pub fn stats(registry: &Registry, usage: &Usage, now: UnixMs) -> Value {
     let sums = registry.sums();
     let mut all = Sum::new(Home::Process);
     sums.iter().for_each(|sum| all.merge(sum));
-    let of = |wanted: fn(&Home) -> bool| sums.iter().filter(move |sum| wanted(&sum.home)).map(sum_json);
+    let (spent, loads) = (registry.spent(), registry.loads());
+    let of = |wanted: fn(&Home) -> bool| {
+        let homes = sums.iter().filter(move |sum| wanted(&sum.home));
+        homes.map(|sum| home_json(sum, spent.iter().find(|spent| spent.home == sum.home), &loads)).collect::<Vec<_>>()
+    };
     let mut elsewhere = Map::new();
     registry.probes(|probe| {
         elsewhere.insert(key(probe.name, probe.labels), json!((probe.value)()));
@@ -29,8 +34,8 @@ pub fn stats(registry: &Registry, usage: &Usage, now: UnixMs) -> Value {
         },
         "window": window_json(registry),
         "all": sum_json(&all),
-        "shards": of(|home| matches!(home, Home::Shard(_))).collect::<Vec<_>>(),
-        "pools": of(|home| matches!(home, Home::Worker(_))).collect::<Vec<_>>(),
+        "shards": of(|home| matches!(home, Home::Shard(_))),
+        "pools": of(|home| matches!(home, Home::Worker(_))),
         "elsewhere": elsewhere,
     })
 }
@@ -39,18 +44,88 @@ fn sum_json(sum: &Sum) -> Value {
     let counters = Counter::ALL.iter().filter(|m| sum.counter(**m) != 0);
     let gauges = Gauge::ALL.iter().filter(|m| sum.gauge(**m) != 0);
     let series = Series::ALL.iter().filter(|m| sum.series(**m).count() > 0);
-    let mut value = json!({
+    json!({
         "threads": sum.threads,
-        "counters": counters.map(|m| (key(m.name(), m.labels()), json!(sum.counter(*m)))).collect::<Map<_, _>>(),
+        "counters": counters.map(|m| (key(m.name(), m.labels()), counter_json(sum, *m))).collect::<Map<_, _>>(),
         "gauges": gauges.map(|m| (key(m.name(), m.labels()), json!(sum.gauge(*m)))).collect::<Map<_, _>>(),
         "series_ms": series.map(|m| (key(m.name(), m.labels()), series_json(sum.series(*m)))).collect::<Map<_, _>>(),
-    });
+    })
+}
+
+/// Time in seconds, as its name says; all else as it is.
+fn counter_json(sum: &Sum, counter: Counter) -> Value {
+    match (counter.is_time(), sum.counter(counter)) {
+        (true, us) => json!(us as f64 / 1e6),
+        (false, n) => json!(n),
+    }
+}
+
+/// A shard or a pool: beside all that it counts, what a benchmarker divides, flat and always there.
+///
+/// | Key | Of | Meaning |
+/// |---|---|---|
+/// | `shard`, `pool` | | which |
+/// | `threads` | both | that live |
+/// | `busy` | both | share of the last 10 s at work (a shard outside its wait, a worker on a job), mean of its threads; `null` at first |
+/// | `cpu`, `run_delay` | both | shares of the last 10 s on a core, and ready to run without one |
+/// | `busy_s`, `cpu_s`, `run_delay_s` | both | the same since the start, in seconds; `waited_s`: a shard's sleep |
+/// | `allocs`, `alloc_bytes` | both | blocks and bytes asked for; 0 in a program that does not count them |
+/// | `rung`, `woken` | both | doorbells rung for other threads, and those that woke one; the rest were coalesced |
+/// | `passes`, `sleeps` | shard | passes of the loop, and those before which it slept |
+/// | `syscalls`, `calls` | shard | system calls for devices, all and by kind |
+/// | `frames_in`, `frames_out`, `bytes_in`, `bytes_out` | shard | audio packets and bytes on device sockets |
+/// | `sessions` | shard | sessions by phase, now |
+fn home_json(sum: &Sum, spent: Option<&Spent>, loads: &Loads) -> Value {
+    let mut value = sum_json(sum);
+    let seconds = |d: Duration| json!(d.as_secs_f64());
+    let shares = loads.shares(sum.home);
+    value["busy"] = json!(shares.map(|shares| shares.busy));
+    value["cpu"] = json!(shares.map(|shares| shares.cpu));
+    value["run_delay"] = json!(shares.map(|shares| shares.run_delay));
+    value["busy_s"] = seconds(Duration::from_micros(sum.counter(Counter::Busy)));
+    value["cpu_s"] = json!(spent.map(|spent| spent.cpu.as_secs_f64()));
+    value["run_delay_s"] = json!(spent.map(|spent| spent.run_delay.as_secs_f64()));
+    value["allocs"] = json!(sum.counter(Counter::Allocations));
+    value["alloc_bytes"] = json!(sum.counter(Counter::AllocatedBytes));
+    value["rung"] = json!(sum.counter(Counter::Rung));
+    value["woken"] = json!(sum.counter(Counter::CallsWake));
     match sum.home {
-        Home::Shard(id) => value["shard"] = json!(id.0),
+        Home::Shard(id) => {
+            value["shard"] = json!(id.0);
+            value["waited_s"] = seconds(Duration::from_micros(sum.counter(Counter::Waited)));
+            shard_json(sum, &mut value);
+        }
         Home::Worker(pool) => value["pool"] = json!(pool),
         Home::Process => {}
     }
     value
+}
+
+fn shard_json(sum: &Sum, value: &mut Value) {
+    let calls = CALLS.map(|call| (label_value(call.labels()), sum.counter(call)));
+    value["syscalls"] = json!(calls.iter().map(|(_, n)| n).sum::<u64>());
+    value["calls"] = calls.into_iter().map(|(name, n)| (name.to_owned(), json!(n))).collect::<Map<_, _>>().into();
+    for (name, counter) in [
+        ("passes", Counter::Passes),
+        ("sleeps", Counter::Sleeps),
+        ("frames_in", Counter::PacketsIn),
+        ("frames_out", Counter::PacketsOut),
+        ("bytes_in", Counter::BytesIn),
+        ("bytes_out", Counter::BytesOut),
+    ] {
+        value[name] = json!(sum.counter(counter));
+    }
+    let phases = [Gauge::Idle, Gauge::Listening, Gauge::Thinking, Gauge::Speaking];
+    value["sessions"] = phases
+        .map(|phase| (label_value(phase.labels()).to_owned(), json!(sum.gauge(phase))))
+        .into_iter()
+        .collect::<Map<_, _>>()
+        .into();
+}
+
+/// The value of the only label.
+fn label_value(labels: &'static str) -> &'static str {
+    labels.split('"').nth(1).unwrap_or(labels)
 }
 
 fn series_json(snapshot: &Snapshot) -> Value {
@@ -127,6 +202,28 @@ mod tests {
         assert_eq!(turns, &json!({ "n": 8, "success_rate": 0.75, "error_rate": 0.25 }));
         assert_eq!(&stats["window"]["asr"], &json!({ "n": 4, "success_rate": 0.75, "error_rate": 0.25 }));
         assert_eq!(&stats["window"]["llm"]["n"], 0);
+    }
+
+    #[test]
+    fn a_shard_tells_what_a_benchmarker_divides() {
+        let registry = Registry::new(UnixMs(0));
+        let shard = registry.panel(Home::Shard(ShardId(3)));
+        let before = stats(&registry, &Usage::default(), UnixMs(0));
+        assert_eq!((&before["shards"][0]["busy"], &before["shards"][0]["syscalls"]), (&Value::Null, &json!(0)));
+        registry.sample(Instant::ZERO);
+        shard.add(Counter::Busy, 250_000);
+        shard.add(Counter::Waited, 750_000);
+        shard.add(Counter::CallsRead, 3);
+        shard.add(Counter::CallsWake, 2);
+        shard.add(Counter::Rung, 5);
+        shard.set(Gauge::Thinking, 7);
+        registry.sample(Instant::from_ms(1_000));
+        let after = &stats(&registry, &Usage::default(), UnixMs(0))["shards"][0];
+        assert_eq!((&after["shard"], &after["busy"], &after["busy_s"]), (&json!(3), &json!(0.25), &json!(0.25)));
+        assert_eq!(after["counters"]["voxlane_waited_seconds_total"], json!(0.75), "as the name says");
+        assert_eq!((&after["syscalls"], &after["calls"]["read"]), (&json!(5), &json!(3)));
+        assert_eq!((&after["rung"], &after["woken"]), (&json!(5), &json!(2)));
+        assert_eq!(after["sessions"], json!({ "idle": 0, "listening": 0, "thinking": 7, "speaking": 0 }));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! One listening socket per shard on one address: the kernel spreads new connections over them (SO_REUSEPORT).
 
 use super::occupant;
+use crate::metrics::calls::{Call, made};
 use crate::time::{Duration, Instant};
 use mio::net::{TcpListener, TcpStream};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -40,6 +41,7 @@ impl Listener {
             return Accepted::Nobody;
         }
         self.paused_until = None;
+        made(Call::Accept);
         match self.socket.accept() {
             Ok((stream, from)) => Accepted::Stream(stream, from),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => Accepted::Nobody,

@@ -3,6 +3,7 @@
 use super::memory::Pipe;
 use super::tls::TlsStream;
 use crate::limits;
+use crate::metrics::calls::{Call, made, made_n};
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use socket2::SockRef;
@@ -25,6 +26,7 @@ impl Stream {
     /// that acknowledges nothing is given up.
     pub fn prepare(socket: &TcpStream) -> io::Result<()> {
         let options = SockRef::from(socket);
+        made_n(Call::Socket, 3);
         options.set_tcp_nodelay(true)?;
         options.set_send_buffer_size(limits::SOCKET_SEND_BYTES)?;
         #[cfg(target_os = "linux")]
@@ -35,6 +37,7 @@ impl Stream {
     /// Asks the reactor to report on this stream under `token`. Edge-triggered, once for its life.
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         let both = Interest::READABLE | Interest::WRITABLE;
+        made(Call::Register);
         match self {
             Stream::Plain(socket) => registry.register(socket, token, both),
             Stream::Tls(tls) => registry.register(tls.socket(), token, both),
@@ -45,7 +48,10 @@ impl Stream {
     /// Reads what is there, once. Fewer bytes than `into` holds means that no more are there now; 0 is the end.
     pub fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         match self {
-            Stream::Plain(socket) => uninterrupted(|| socket.read(into)),
+            Stream::Plain(socket) => uninterrupted(|| {
+                made(Call::Read);
+                socket.read(into)
+            }),
             Stream::Tls(tls) => tls.read(into),
             Stream::Memory(pipe) => pipe.read(into),
         }
@@ -54,7 +60,10 @@ impl Stream {
     /// Writes once, as much as goes now.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Stream::Plain(socket) => uninterrupted(|| socket.write(bytes)),
+            Stream::Plain(socket) => uninterrupted(|| {
+                made(Call::Write);
+                socket.write(bytes)
+            }),
             Stream::Tls(tls) => tls.write(bytes),
             Stream::Memory(pipe) => pipe.write(bytes),
         }
@@ -70,11 +79,13 @@ impl Stream {
 
     /// The other end's address; `None` in memory, or when it has gone.
     pub fn peer(&self) -> Option<SocketAddr> {
+        made(Call::Socket);
         self.socket().and_then(|socket| socket.peer_addr().ok())
     }
 
     /// Our own address on this connection.
     pub fn local(&self) -> Option<SocketAddr> {
+        made(Call::Socket);
         self.socket().and_then(|socket| socket.local_addr().ok())
     }
 
@@ -88,6 +99,7 @@ impl Stream {
 
     /// Nothing more comes from us.
     pub fn shutdown(&mut self) {
+        made(Call::Socket);
         match self {
             Stream::Plain(socket) => drop(socket.shutdown(Shutdown::Write)),
             Stream::Tls(tls) => tls.shutdown(),

@@ -1,6 +1,7 @@
 //! TLS on a device's socket, without a thread: rustls works on bytes, we carry them.
 
 use super::stream::uninterrupted;
+use crate::metrics::calls::{Call, made};
 use mio::net::TcpStream;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -51,7 +52,10 @@ impl TlsStream {
             if got == into.len() {
                 return Ok(got);
             }
-            match uninterrupted(|| self.tls.read_tls(&mut self.socket)) {
+            match uninterrupted(|| {
+                made(Call::Read);
+                self.tls.read_tls(&mut self.socket)
+            }) {
                 Ok(_) => {}
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock && got > 0 => return Ok(got),
                 Err(e) => return Err(e),
@@ -81,7 +85,10 @@ impl TlsStream {
     pub fn push_out(&mut self) -> io::Result<()> {
         while self.tls.wants_write() {
             let TlsStream { socket, tls } = self;
-            uninterrupted(|| tls.write_tls(&mut *socket))?;
+            uninterrupted(|| {
+                made(Call::Write);
+                tls.write_tls(&mut *socket)
+            })?;
         }
         Ok(())
     }

@@ -16,6 +16,7 @@ use crate::audio::queue::Budget;
 use crate::ids::{ShardId, Ticket};
 use crate::job::{Answer, Job};
 use crate::limits;
+use crate::metrics::calls::{Call, made};
 use crate::metrics::{Counter, Gauge, Panel, Series};
 use crate::net::addresses::Place;
 use crate::net::outbox::{Class, LOW_WATER_BYTES, Pushed, Shelf};
@@ -258,6 +259,8 @@ impl Floor {
         self.common.addresses.leave(connection.place);
         self.timers.forget(key.slot);
         self.panel.count(Counter::Closed);
+        // Its socket is closed with it.
+        made(Call::Socket);
         self.panel.set(Gauge::Connections, self.slots.len() as i64);
     }
 

@@ -143,7 +143,7 @@ impl Floor {
         }
     }
 
-    /// Keeps the numbers of who is there, who listens and who speaks.
+    /// Keeps the numbers of who is there, and in which phase.
     pub fn show(&mut self, key: Key, phase: SessionPhase) {
         let Some(connection) = self.slots.get_mut(key) else { return };
         let was = std::mem::replace(&mut connection.shown, phase);
@@ -153,9 +153,15 @@ impl Floor {
         let is_there = |phase| !matches!(phase, SessionPhase::Greeting | SessionPhase::Closing);
         let step = |is: bool, was: bool| i64::from(is) - i64::from(was);
         self.panel.shift(Gauge::Sessions, step(is_there(phase), is_there(was)));
-        for (gauge, counted) in [(Gauge::Listening, SessionPhase::Listening), (Gauge::Speaking, SessionPhase::Speaking)]
-        {
-            self.panel.shift(gauge, step(phase == counted, was == counted));
+        for (phase, by) in [(was, -1), (phase, 1)] {
+            let gauge = match phase {
+                SessionPhase::Idle => Gauge::Idle,
+                SessionPhase::Listening => Gauge::Listening,
+                SessionPhase::Thinking => Gauge::Thinking,
+                SessionPhase::Speaking => Gauge::Speaking,
+                SessionPhase::Greeting | SessionPhase::Closing => continue,
+            };
+            self.panel.shift(gauge, by);
         }
     }
 }

@@ -37,9 +37,10 @@ pub use site::{Crew, Handle, Site, lay};
 use crate::audio::ear::EarPool;
 use crate::ids::ShardId;
 use crate::job::{Job, Stage, Work};
-use crate::lanes::Pool;
 use crate::lanes::pool::{Class, Taken};
+use crate::lanes::{Pool, bell};
 use crate::limits;
+use crate::metrics::calls::Tally;
 use crate::metrics::{Counter, Gauge, Panel, Series};
 use crate::net::listener::{Accepted, Listener};
 use crate::net::tls::TlsStream;
@@ -75,6 +76,9 @@ pub struct Shard {
     expired: Vec<Job>,
     /// The last pass left something that the reactor will not tell of.
     is_unfinished: bool,
+    /// Until when time has been counted, as busy or as waited.
+    counted: Option<Instant>,
+    tally: Tally,
     /// The listener may have more.
     arrivals: bool,
     drain: Option<Drain>,
@@ -147,6 +151,8 @@ impl Shard {
             packet: Vec::new(),
             expired: Vec::new(),
             is_unfinished: false,
+            counted: None,
+            tally: Tally::start(bell::rung_by_this_thread()),
             arrivals: false,
             drain: None,
         }
@@ -378,7 +384,18 @@ impl Shard {
 
     fn measure(&mut self, now: Instant, news: &News) {
         let panel = &self.floor.panel;
-        panel.record(Series::LoopDuration, self.floor.watch.now(now).since(now));
+        let ended = self.floor.watch.now(now);
+        panel.record(Series::LoopDuration, ended.since(now));
+        panel.count(Counter::Passes);
+        let slept = news.slept.unwrap_or_default();
+        if news.slept.is_some() {
+            panel.count(Counter::Sleeps);
+            panel.add(Counter::Waited, slept.as_micros() as u64);
+        }
+        // From the end of the last pass to the end of this one, without the sleep between them: nothing is lost or counted twice.
+        let since = self.counted.replace(ended).map_or(ended.since(now), |counted| ended.since(counted));
+        panel.add(Counter::Busy, since.saturating_sub(slept).as_micros() as u64);
+        self.tally.settle(panel, bell::rung_by_this_thread());
         if let Some(late) = news.late {
             panel.record(Series::LoopLateness, late);
         }

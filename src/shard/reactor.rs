@@ -5,6 +5,7 @@
 
 use super::slots::Key;
 use crate::lanes::Doorbell;
+use crate::metrics::calls::{Call, made};
 use crate::time::{Duration, Instant};
 use mio::event::Event;
 use mio::unix::SourceFd;
@@ -43,6 +44,8 @@ pub struct News {
     pub arrivals: bool,
     /// The deadline that was asked for has passed by this much.
     pub late: Option<Duration>,
+    /// How long the shard slept; `None` when it only looked.
+    pub slept: Option<Duration>,
 }
 
 /// A shard's poll, timer and waker.
@@ -83,18 +86,23 @@ impl Reactor {
         self.poll.registry().register(listener, LISTENER, Interest::READABLE)
     }
 
-    /// Waits until something happens or `until` comes; looks only when `until` has passed. `clock` is read before and after.
-    pub fn wait(&mut self, until: Instant, clock: &dyn Fn() -> Instant, news: &mut News) -> io::Result<()> {
+    /// Waits until something happens or `until` comes; looks only when `until` has passed. `clock` is read once before and once
+    /// after; the latter is what it returns.
+    pub fn wait(&mut self, until: Instant, clock: &dyn Fn() -> Instant, news: &mut News) -> io::Result<Instant> {
         news.ready.clear();
         news.arrivals = false;
         news.late = None;
-        let asleep = until > clock() && self.bell.may_sleep();
+        let before = clock();
+        let asleep = until > before && self.bell.may_sleep();
         let limit = if asleep { None } else { Some(Duration::ZERO) };
         if asleep {
-            self.arm(until, clock())?;
+            self.arm(until, before)?;
         }
+        made(Call::Wait);
         let polled = self.poll.poll(&mut self.events, limit);
         self.bell.awake();
+        let now = clock();
+        news.slept = asleep.then(|| now.since(before));
         match polled {
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             other => other?,
@@ -105,7 +113,6 @@ impl Reactor {
                 WAKER => {}
                 TIMER => {
                     self.armed = Instant::NEVER;
-                    let now = clock();
                     if asleep && now >= until {
                         news.late = Some(now.since(until));
                     }
@@ -113,7 +120,7 @@ impl Reactor {
                 token => news.ready.push(ready(token, event)),
             }
         }
-        Ok(())
+        Ok(now)
     }
 
     /// Arms the timer; an earlier deadline that is no longer wanted costs one idle pass.
@@ -121,6 +128,7 @@ impl Reactor {
         if until == self.armed || until == Instant::NEVER {
             return Ok(());
         }
+        made(Call::Timer);
         set(&self.timer, until.until(now))?;
         self.armed = until;
         Ok(())

@@ -9,7 +9,7 @@ use super::reactor::{News, Reactor};
 use super::{Parts, Shard};
 use crate::ids::ShardId;
 use crate::lanes::{Doorbell, Pool};
-use crate::metrics::Panel;
+use crate::metrics::{AtWork, Panel};
 use crate::net::listener::{self, ListenFault, Listener};
 use crate::time::{Clock, Duration};
 use crossbeam::channel::{Receiver, bounded};
@@ -117,6 +117,7 @@ impl Site {
 fn run(parts: Parts, listener: Listener, mut reactor: Reactor, clock: Clock, control: &Control) {
     let index = parts.id.0;
     parts.panel.warm();
+    let _at_work = AtWork::new(parts.panel.clone());
     let mut shard = Shard::new(parts);
     match reactor.registry().try_clone() {
         Ok(registry) => shard.open(listener, registry),
@@ -125,10 +126,10 @@ fn run(parts: Parts, listener: Listener, mut reactor: Reactor, clock: Clock, con
     let mut news = News::default();
     let mut deadline = clock.now();
     loop {
-        if let Err(error) = reactor.wait(deadline, &|| clock.now(), &mut news) {
-            return tracing::error!(shard = index, %error, "the reactor failed");
-        }
-        let now = clock.now();
+        let now = match reactor.wait(deadline, &|| clock.now(), &mut news) {
+            Ok(now) => now,
+            Err(error) => return tracing::error!(shard = index, %error, "the reactor failed"),
+        };
         if control.end.load(Ordering::Acquire) {
             return;
         }

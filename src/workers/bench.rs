@@ -1,8 +1,9 @@
 //! What every worker has around its provider: the loop, the guard against panics, the counts.
 
 use crate::job::{Answer, Failure, Job, Outcome, Stage, Work};
-use crate::lanes::{Desk, Gone};
+use crate::lanes::{Desk, Gone, bell};
 use crate::limits;
+use crate::metrics::calls::Tally;
 use crate::metrics::{Counter, Gauge, Panel, Series};
 use crate::providers::Call;
 use crate::resilience::fault::{Cause, Fault};
@@ -18,6 +19,7 @@ pub struct Bench {
     pub clock: Clock,
     stage: Stage,
     panel: Arc<Panel>,
+    tally: Tally,
     started: Instant,
     has_first: bool,
 }
@@ -31,7 +33,8 @@ pub type Task<'a, P> = &'a mut dyn FnMut(&mut P, &mut Bench, &Job) -> Result<Out
 impl Bench {
     /// A place at that desk.
     pub fn new(stage: Stage, desk: Desk, clock: Clock, panel: Arc<Panel>) -> Bench {
-        Bench { desk, clock, stage, panel, started: Instant::ZERO, has_first: true }
+        let tally = Tally::start(bell::rung_by_this_thread());
+        Bench { desk, clock, stage, panel, tally, started: Instant::ZERO, has_first: true }
     }
 
     /// Serves jobs one after another until the server ends, or until there was nothing to do for [`limits::WORKER_IDLE`] and
@@ -76,7 +79,9 @@ impl Bench {
             }
         };
         if ran {
-            self.panel.record(Series::JobDuration, self.clock.now().since(self.started));
+            let took = self.clock.now().since(self.started);
+            self.panel.record(Series::JobDuration, took);
+            self.panel.add(Counter::Busy, took.as_micros() as u64);
         }
         self.panel.shift(Gauge::WorkersBusy, -1);
         self.finish(job, result);
@@ -100,6 +105,7 @@ impl Bench {
         });
         // `Err`: the shard is gone, and nobody waits for this answer.
         let _ = self.desk.publish(Answer { ticket: job.ticket, outcome }, &job.cancel, job.deadline);
+        self.tally.settle(&self.panel, bell::rung_by_this_thread());
     }
 
     /// Hands a piece in; the time of the first one is recorded.

@@ -8,6 +8,7 @@ use crate::audio::phrase::Phrasebook;
 use crate::job::Stage;
 use crate::lanes::{self, Desk, Doorbell, Flow, Pool, PoolHandle, PoolSpec, PoolState};
 use crate::limits;
+use crate::metrics::AtWork;
 use crate::metrics::readiness::Ready;
 use crate::metrics::registry::{Home, Probe, Registry};
 use crate::providers::{LanguageModel, Recogniser, Synthesiser};
@@ -180,6 +181,7 @@ fn start(stage: Stage, spec: PoolSpec, stack: usize, base: &Base, run: Run) -> i
         thread.spawn(move || {
             cores.step_back();
             let panel = registry.panel(Home::Worker(stage.name()));
+            let _at_work = AtWork::new(panel.clone());
             run(Bench::new(stage, desk, clock, panel), index);
         })?;
         Ok(())

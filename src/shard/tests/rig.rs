@@ -94,7 +94,7 @@ impl Rig {
         for _ in 0..10_000 {
             let ready =
                 self.keys.iter().map(|key| Ready { key: *key, readable: true, writable: true, ended: false }).collect();
-            self.shard.pass(self.now, &News { ready, arrivals: false, late: None });
+            self.shard.pass(self.now, &News { ready, arrivals: false, late: None, slept: None });
             self.passes += 1;
             if self.shard.next_deadline(self.now) > self.now {
                 return;
