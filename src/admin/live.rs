@@ -8,10 +8,10 @@
 //! has missed something, is told the past first.
 
 use super::Keep;
-use crate::limits::{LIVE_PATIENCE, LIVE_SEND_BYTES, LIVE_WATCHERS, TURNS_SHOWN};
+use crate::limits::{LIVE_PATIENCE, LIVE_SEND_BYTES, LIVE_WATCHERS};
 use crate::metrics::catalog::{Counter, Gauge};
 use crate::metrics::pulse::{self, Beat, Past, Pulse};
-use crate::metrics::{Home, Panel, Readiness, Registry, turns};
+use crate::metrics::{Home, Panel, Readiness, Registry};
 use crate::time::{Clock, Duration, Instant, UnixMs};
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use serde::Serialize;
@@ -191,17 +191,10 @@ impl Desk {
     }
 
     fn welcome(&self, now: Instant) -> Vec<u8> {
-        let turns = last_turns(&self.registry, now, UnixMs::now());
+        let turns = self.pulse.turns(now, UnixMs::now());
         let late_ms = pulse::LATE.as_millis() as u64;
         event("past", &Welcome { about: &self.about, stages: &pulse::STAGES, late_ms, past: self.pulse.past(), turns })
     }
-}
-
-/// The last turns as JSON, newest first.
-pub fn last_turns(registry: &Registry, now: Instant, wall: UnixMs) -> Vec<Value> {
-    let at = |ended: Instant| UnixMs(wall.0.saturating_sub(now.since(ended).as_millis() as u64));
-    let turns = registry.turns(TURNS_SHOWN);
-    turns.iter().map(|(shard, turn)| turns::to_json(*shard, turn, at(turn.ended()))).collect()
 }
 
 /// A server-sent event. JSON has no line break outside its strings, and none unescaped within.

@@ -1,12 +1,13 @@
 //! What an operator asks: metrics, statistics, health.
 
 use super::guard::{Guard, Pass};
-use super::live::{Live, last_turns};
+use super::live::Live;
 use super::{Keep, NOT_FOUND, READ_ONLY, Request, Routes, page};
+use crate::limits;
 use crate::metrics::exposition::{self, prometheus};
 use crate::metrics::process::Usage;
 use crate::metrics::stats::stats;
-use crate::metrics::{Readiness, Registry};
+use crate::metrics::{Readiness, Registry, turns};
 use crate::time::{Clock, Instant, UnixMs};
 use crate::wire::http::{EVENTS, JSON, Line, Reply, respond_endless};
 use serde_json::Value;
@@ -91,7 +92,8 @@ impl AdminRoutes {
                 request.respond(200, JSON, LINES, format!("{json}\n").as_bytes(), out);
             }
             "/turns.json" => {
-                let json = Value::from(last_turns(&self.registry, self.clock.now(), UnixMs::now()));
+                let last = self.registry.turns(limits::TURNS_SHOWN);
+                let json = Value::from(turns::all_to_json(&last, self.clock.now(), UnixMs::now()));
                 request.respond(200, JSON, LINES, format!("{json}\n").as_bytes(), out);
             }
             // A HEAD of `/live`: the only page that is left, and one without a length.

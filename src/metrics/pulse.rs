@@ -22,6 +22,7 @@ use crate::ids::ShardId;
 use crate::limits;
 use crate::time::{Duration, Instant, UnixMs};
 use first_audio::Recent;
+use serde_json::Value;
 use std::collections::{BTreeMap, VecDeque};
 
 /// A frame later than this is late (`targets.md`, row 8).
@@ -42,6 +43,8 @@ pub struct Pulse {
     readings: VecDeque<Reading>,
     seconds: VecDeque<Second>,
     usage: Option<(Instant, Usage)>,
+    /// The last turns that beats have told, newest first.
+    told: VecDeque<(ShardId, TurnRecord)>,
 }
 
 /// Everything that only grows, at one moment.
@@ -131,7 +134,8 @@ impl Pulse {
         self.remember(reading, second.clone());
         let usage = Usage::read();
         let before = self.usage.replace((now, usage));
-        let wall_of = |turn: &TurnRecord| UnixMs(wall.0.saturating_sub(now.since(turn.ended()).as_millis() as u64));
+        fresh.iter().rev().for_each(|turn| self.told.push_front(*turn));
+        self.told.truncate(limits::TURNS_SHOWN);
         Beat {
             number: self.beats,
             at_ms: wall.0,
@@ -145,8 +149,13 @@ impl Pulse {
             drops: self.drops(),
             ended: self.ended(),
             pools: self.pools(),
-            turns: fresh.iter().map(|(shard, turn)| super::turns::to_json(*shard, turn, wall_of(turn))).collect(),
+            turns: super::turns::all_to_json(&fresh, now, wall),
         }
+    }
+
+    /// The last turns that beats have told: who starts from these is told each turn once.
+    pub fn turns(&self, now: Instant, wall: UnixMs) -> Vec<Value> {
+        super::turns::all_to_json(&self.told, now, wall)
     }
 
     /// What has been, second by second.

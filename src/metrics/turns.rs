@@ -227,6 +227,16 @@ pub fn to_json(shard: ShardId, turn: &TurnRecord, at: UnixMs) -> Value {
     })
 }
 
+/// Turns as JSON in their order, given the time and the wall clock's reading.
+pub fn all_to_json<'a>(
+    turns: impl IntoIterator<Item = &'a (ShardId, TurnRecord)>,
+    now: Instant,
+    wall: UnixMs,
+) -> Vec<Value> {
+    let at = |turn: &TurnRecord| UnixMs(wall.0.saturating_sub(now.since(turn.ended()).as_millis() as u64));
+    turns.into_iter().map(|(shard, turn)| to_json(*shard, turn, at(turn))).collect()
+}
+
 fn ms(time: Duration) -> f64 {
     time.as_micros() as f64 / 1e3
 }

@@ -287,7 +287,8 @@ fn pinning_line(pinnings: &[Pinning], cores: usize) -> String {
         Pinning::Free => "not pinned".to_owned(),
         Pinning::Refused => "pinning refused".to_owned(),
     };
-    let places: Vec<String> = pinnings.iter().map(place).collect();
+    let mut places: Vec<String> = pinnings.iter().map(place).collect();
+    places.dedup();
     format!("{} of {cores} cores: {}", pinnings.len(), places.join(", "))
 }
 

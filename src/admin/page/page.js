@@ -116,6 +116,7 @@ function begin(data) {
   at('version').textContent = data.about.version;
   at('late-says').textContent = `within ${lateMs} ms`;
   at('shards-say').textContent = `busy share, and how late each wakes (p99) · ${data.about.shards}`;
+  at('shards-say').title = data.about.shards;
   charts.late.mark = lateMs;
   stages = data.stages;
   turns.reset(data.turns, stages);
