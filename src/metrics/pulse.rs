@@ -14,6 +14,7 @@ pub use first_audio::{FirstAudio, STAGES};
 
 use super::catalog::{Counter, Gauge, Series};
 use super::histogram::Snapshot;
+use super::load::Loads;
 use super::panel::Panel;
 use super::process::Usage;
 use super::registry::{Home, Registry};
@@ -132,7 +133,7 @@ impl Pulse {
         let first_audio = self.turns.first_audio();
         let second = self.second(&reading, wall, first_audio.as_ref());
         self.remember(reading, second.clone());
-        let usage = Usage::read();
+        let (usage, loads) = (Usage::read(), registry.loads());
         let before = self.usage.replace((now, usage));
         fresh.iter().rev().for_each(|turn| self.told.push_front(*turn));
         self.told.truncate(limits::TURNS_SHOWN);
@@ -144,11 +145,11 @@ impl Pulse {
             second: beat::SecondJson::of(&second),
             minute: self.minute(),
             first_audio,
-            shards: self.shards(&second),
+            shards: self.shards(&second, &loads),
             queues: self.queues(registry),
             drops: self.drops(),
             ended: self.ended(),
-            pools: self.pools(),
+            pools: self.pools(&loads),
             turns: super::turns::all_to_json(&fresh, now, wall),
         }
     }
@@ -182,14 +183,13 @@ impl Pulse {
     /// This second: the difference to the last reading, which is still the newest of those kept.
     fn second(&self, reading: &Reading, wall: UnixMs, first_audio: Option<&FirstAudio>) -> Second {
         let gauge = |gauge: Gauge| reading.gauge(gauge);
-        let (listening, speaking) = (gauge(Gauge::Listening), gauge(Gauge::Speaking));
         let mut second = Second {
             at_ms: wall.0,
             connections: gauge(Gauge::Connections),
-            idle: gauge(Gauge::Sessions) - listening - speaking,
-            listening,
-            thinking: 0,
-            speaking,
+            idle: gauge(Gauge::Idle),
+            listening: gauge(Gauge::Listening),
+            thinking: gauge(Gauge::Thinking),
+            speaking: gauge(Gauge::Speaking),
             first_audio_ms: first_audio.map(|first| [first.bars[0].ms, first.bars[1].ms, first.bars[2].ms]),
             ..Second::default()
         };
@@ -249,14 +249,17 @@ impl Pulse {
         }
     }
 
-    fn shards(&self, second: &Second) -> Vec<Shard> {
+    fn shards(&self, second: &Second, loads: &Loads) -> Vec<Shard> {
         let Some(reading) = self.readings.back() else { return Vec::new() };
         let of = |(id, shard): (&ShardId, &ShardReading)| {
             let now = second.shards.iter().find(|second| second.id == id.0);
             let gauge = |gauge: Gauge| shard.gauges.get(gauge as usize).copied().unwrap_or_default();
+            let shares = loads.shares(Home::Shard(*id));
             Shard {
                 shard: id.0,
                 busy: now.map(|now| now.busy),
+                cpu: shares.map(|shares| round(shares.cpu)),
+                run_delay: shares.map(|shares| round(shares.run_delay)),
                 late_ms: now.and_then(|now| now.late_ms),
                 connections: gauge(Gauge::Connections),
                 listening: gauge(Gauge::Listening),
@@ -323,7 +326,7 @@ impl Pulse {
         named.filter_map(move |counter| Some((counter, last?.total[*counter as usize])).filter(|(_, total)| *total > 0))
     }
 
-    fn pools(&self) -> Vec<Pool> {
+    fn pools(&self, loads: &Loads) -> Vec<Pool> {
         let (Some(first), Some(last)) = (self.readings.front(), self.readings.back()) else { return Vec::new() };
         let nothing = PoolReading::default();
         let of = |(name, now): (&&'static str, &PoolReading)| {
@@ -340,6 +343,7 @@ impl Pulse {
                 pool: name,
                 threads: now.threads,
                 busy: now.busy,
+                cores: loads.shares(Home::Worker(name)).map(|shares| round(shares.cpu * now.threads as f64)),
                 results: RESULTS
                     .iter()
                     .enumerate()
@@ -385,7 +389,7 @@ impl ShardReading {
         self.frames = lateness.1.count();
         self.late = lateness.1.longer_than(LATE);
         self.lateness = Some(lateness);
-        self.busy_us = panel.series(Series::LoopDuration).totals().1;
+        self.busy_us = panel.counter(Counter::Busy);
         self.gauges = (0..GAUGES).map(|i| panel.gauge(Gauge::ALL[i])).collect();
     }
 }

@@ -257,10 +257,10 @@ function showShards(shards) {
       return drawing;
     };
     const list = el('dl', '', null, el('dt', '', 'busy'), svg(), el('dd', 'n'), el('dt', '', 'late'), svg(), el('dd', 'n'));
-    return el('div', 'shard', null, el('h3', '', null, el('b'), el('span')), list);
+    return el('div', 'shard', null, el('h3', '', null, el('b'), el('span')), list, el('p', 'note'));
   };
   each(at('shards'), shards, (shard) => shard.shard, make, (card, shard) => {
-    const [name, who] = card.firstChild.children, [, busyLine, busy, , lateLine, late] = card.lastChild.children;
+    const [head, list, note] = card.children, [name, who] = head.children, [, busyLine, busy, , lateLine, late] = list.children;
     const known = past.shards.find((one) => one.shard === shard.shard);
     name.textContent = `Shard ${shard.shard}`;
     who.textContent = `${count(shard.connections)} devices · ${count(shard.speaking)} speaking`;
@@ -268,6 +268,8 @@ function showShards(shards) {
     busy.className = shard.busy > 0.85 ? 'n bad' : 'n';
     late.textContent = ms(shard.late_ms);
     late.className = shard.late_ms > lateMs ? 'n bad' : 'n';
+    note.textContent = `on a core ${percent(shard.cpu)}, ready but without one ${percent(shard.run_delay)}`;
+    note.className = shard.run_delay > 0.05 ? 'note warn' : 'note';
     spark(busyLine, known.busy, { top: 1, room: Math.max(60, past.at_ms.length) });
     spark(lateLine, known.late_ms, { top: 1, shade: 'stage4', room: Math.max(60, past.at_ms.length) });
   });
@@ -289,7 +291,7 @@ function showPools(pools) {
     chips.replaceChildren(...results.filter(([name, n]) => n || name === 'ok').map(([name, n, shade]) => el('span', `chip ${n ? shade : ''}`, `${count(n)} ${name}`)));
     const fact = (name, value) => el('li', '', null, `${name} `, el('b', '', value));
     facts.replaceChildren(fact('wait', ms(pool.wait_ms)), fact('first result', ms(pool.first_ms)), fact('whole job', ms(pool.job_ms)),
-      fact('at work', `${count(pool.busy)} of ${count(pool.threads)}`));
+      fact('at work', `${count(pool.busy)} of ${count(pool.threads)}`), fact('cores', pool.cores === null ? '–' : pool.cores.toFixed(2)));
   });
 }
 

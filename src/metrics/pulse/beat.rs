@@ -90,6 +90,10 @@ pub struct Shard {
     pub shard: u16,
     /// Share of this second outside the reactor.
     pub busy: Option<f64>,
+    /// Share of the last ten seconds on a core.
+    pub cpu: Option<f64>,
+    /// Share of the last ten seconds ready to run, while others had the core.
+    pub run_delay: Option<f64>,
     /// 99th percentile of how late it woke in this second.
     pub late_ms: Option<f64>,
     /// Open connections.
@@ -144,6 +148,8 @@ pub struct Pool {
     pub threads: usize,
     /// Those with a job.
     pub busy: i64,
+    /// Cores they kept busy in the last ten seconds.
+    pub cores: Option<f64>,
     /// Jobs of the last minute by result.
     #[serde(serialize_with = "as_map")]
     pub results: Vec<(&'static str, u64)>,

@@ -43,7 +43,7 @@ fn a_second_is_the_difference_of_two_beats_and_a_minute_of_sixty() {
         for late in [1, 4, 6, 80] {
             shards[0].record(Series::FrameLateness, Duration::from_millis(late));
         }
-        shards[0].record(Series::LoopDuration, Duration::from_millis(250));
+        shards[0].add(Counter::Busy, 250_000);
         shards[1].record(Series::LoopLateness, Duration::from_micros(1_000));
         let beat = ward.beat();
         assert_eq!((&beat["second"]["complete"], &beat["second"]["failed"]), (&json!(2.0), &json!(1.0)));
@@ -71,7 +71,7 @@ fn after_a_rest_of_the_machine_rates_are_by_the_time_that_has_passed() {
     let shard = ward.registry.panel(Home::Shard(ShardId(0)));
     ward.beat();
     shard.add(Counter::TurnsComplete, 50);
-    shard.record(Series::LoopDuration, Duration::from_secs(5));
+    shard.add(Counter::Busy, 5_000_000);
     ward.second += 9;
     let beat = ward.beat();
     assert_eq!((&beat["second"]["complete"], &beat["shards"][0]["busy"]), (&json!(5.0), &json!(0.5)));
@@ -103,7 +103,9 @@ fn queues_have_bounds_that_grow_with_the_shards() {
     let mut ward = Ward::new();
     let shards = [0, 1].map(|id| ward.registry.panel(Home::Shard(ShardId(id))));
     shards.iter().for_each(|shard| shard.set(Gauge::LlmWaiting, 3));
+    shards[1].set(Gauge::Thinking, 5);
     let beat = ward.beat();
+    assert_eq!(beat["second"]["thinking"], 5);
     let queues = beat["queues"].as_array().unwrap();
     let llm = queues.iter().find(|queue| queue["name"] == "llm jobs").unwrap();
     assert_eq!((&llm["depth"], &llm["bound"]), (&json!(6), &json!(2 * limits::WAITING_JOBS)));
