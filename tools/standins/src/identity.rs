@@ -15,7 +15,7 @@
 mod tone;
 mod word;
 
-pub use tone::{Listener, RATES, TONE_MS, heard, mix, tone};
+pub use tone::{Listener, RATES, TONE_MS, heard, tone};
 pub use word::{find, find_all, words};
 
 /// CRC of the 16 bits of `id`, `width` bits wide, by the polynomial `poly`, begun at `start`.

@@ -21,8 +21,9 @@ const CHECK_MASK: u32 = (1 << CHECK_BITS) - 1;
 const STEP_HZ: f32 = 100.0;
 const LOWEST_HZ: f32 = 1_300.0;
 const TONES: usize = 16;
-/// Peak as a part of full scale: louder than speech's own energy at these frequencies, quiet enough to be mixed with it.
-const LEVEL: f32 = 0.25;
+/// Peak as a part of full scale: 30 dB below. libopus at complexity 0 and 24 kHz spoils 8 codes in a hundred at this level, a
+/// third of them at 12 dB below; at complexity 5 one or two.
+const LEVEL: f32 = 0.03;
 /// Fade at both ends, ms: no click.
 const FADE_MS: u32 = 4;
 
@@ -35,8 +36,8 @@ const HOPS: usize = SYMBOL_MS as usize / 10;
 /// transmission at 16 kbit/s leaves a tone or two little more than the first.
 const SHARE_MIN: f32 = 0.15;
 const SHARE_MEAN_MIN: f32 = 0.42;
-/// Mean square below which a window is silence: 50 dB below full scale.
-const ENERGY_MIN: f32 = 100.0 * 100.0;
+/// Mean square below which a window is silence: 60 dB below full scale.
+const ENERGY_MIN: f32 = 32.0 * 32.0;
 
 /// The code of `id` at `rate` samples per second (one of [`RATES`]).
 ///
@@ -58,13 +59,6 @@ pub fn tone(id: u16, rate: u32) -> Vec<i16> {
             (phase.sin() * edge * LEVEL * 32_767.0) as i16
         })
         .collect()
-}
-
-/// Adds the code of `id` to the beginning of `pcm`, as much of it as there is room for.
-pub fn mix(id: u16, rate: u32, pcm: &mut [i16]) {
-    for (sample, tone) in pcm.iter_mut().zip(tone(id, rate)) {
-        *sample = sample.saturating_add(tone);
-    }
 }
 
 /// The first code in `pcm`, if there is one. `None` also for a rate that is not one of [`RATES`].
