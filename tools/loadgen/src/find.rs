@@ -4,4 +4,3 @@ pub mod child;
 pub mod limit;
 pub mod search;
 pub mod settings;
-pub mod threads;

@@ -15,6 +15,7 @@
 
 pub mod chart;
 pub mod compare;
+pub mod engine;
 pub mod find;
 pub mod outcome;
 pub mod report;

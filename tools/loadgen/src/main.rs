@@ -3,15 +3,20 @@
 mod verbs;
 
 use std::process::ExitCode;
+use verbs::run::Verb;
 
 const HELP: &str = "\
 voxlane-load: thousands of devices that talk to a xiaozhi-compatible server, and judge it as devices would
 
 Usage:
+  voxlane-load run [options]                            devices that talk, judged as devices would judge
+  voxlane-load idle [options]                           devices that stay: the server's memory and CPU for each
+  voxlane-load connect [options]                        devices that come: from accept to hello
   voxlane-load report RUN.json [OTHER.json] [options]   charts from the JSON of a run, or of two side by side
   voxlane-load VERB --help | --help | --version
 
-Exit codes: 0 all is well, 1 something failed, 2 the command line or a file is wrong, 3 the promise (--slo) was broken.
+Exit codes: 0 all is well, 1 something failed, 2 the command line or a file is wrong, 3 the promise (--slo) was broken,
+4 the load tool itself was too slow to measure latencies (counts and failures are told).
 ";
 
 /// How a verb ends.
@@ -22,6 +27,8 @@ pub enum End {
     Failed(String),
     /// The command line or a file is wrong.
     Misuse(String),
+    /// The load tool was too slow to be believed, and why.
+    Unmeasured(String),
     /// The promise was broken; what was measured has been printed.
     Broken,
 }
@@ -30,6 +37,9 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
     let verb = arguments.next().map(|v| v.to_string_lossy().into_owned()).unwrap_or_default();
     let end = match verb.as_str() {
+        "run" => verbs::run::run(Verb::Run, arguments),
+        "idle" => verbs::run::run(Verb::Idle, arguments),
+        "connect" => verbs::run::run(Verb::Connect, arguments),
         "report" => verbs::report::run(arguments),
         "" | "help" | "--help" | "-h" => {
             print!("{HELP}");
@@ -40,7 +50,7 @@ fn main() -> ExitCode {
             End::Well
         }
         other => {
-            let near = voxlane::config::mistake::nearest(other, ["report"]);
+            let near = voxlane::config::mistake::nearest(other, ["run", "idle", "connect", "report"]);
             let hint = near.map_or(String::new(), |near| format!("; did you mean {near}?"));
             End::Misuse(format!("there is no verb {other}{hint} See voxlane-load --help"))
         }
@@ -50,6 +60,7 @@ fn main() -> ExitCode {
         End::Failed(line) => (1, Some(line)),
         End::Misuse(line) => (2, Some(line)),
         End::Broken => (3, None),
+        End::Unmeasured(why) => (4, Some(format!("latencies were not measured: {why}"))),
     };
     if let Some(line) = line {
         eprintln!("voxlane-load: {}", line.trim_end());

@@ -113,6 +113,8 @@ pub struct ServerSeen {
     pub busiest: BTreeMap<String, f64>,
     /// Resident memory at its highest, bytes.
     pub rss: u64,
+    /// How much its anonymous memory grew from before the first device to its highest, bytes.
+    pub grown: u64,
     /// Each shard.
     pub shards: Vec<ShardSeen>,
     /// Where the time to first audio went, in order.

@@ -92,10 +92,6 @@ pub enum Relation {
 /// What can stand in a promise. Names are those of the JSON of a run.
 pub const METRICS: &[Metric] = &[
     time("first_audio", "from the true end of speech to the first packet of the reply"),
-    time(
-        "added",
-        "first_audio without the wait of endpointing and the 60 ms after tts start, as the server reports it",
-    ),
     time("stt", "from the true end of speech to the stt message"),
     time("tts_start", "from the true end of speech to tts start"),
     time("hello", "from the connection's accept to the hello reply"),
@@ -108,8 +104,11 @@ pub const METRICS: &[Metric] = &[
     share("late", "of reply packets more than 5 ms late"),
     share("very_late", "of reply packets more than 60 ms late"),
     share("failed", "of turns that got no complete reply"),
-    share("underrun5", "of replies in which a buffer of 5 packets ran dry"),
+    share("underrun", "of replies that ran dry while they were played"),
+    share("overrun5", "of replies that overflowed a buffer of 5 packets, as old firmware has"),
+    share("overrun20", "of replies that overflowed a buffer of 20 packets"),
     share("overrun40", "of replies that overflowed a buffer of 40 packets"),
+    share("cut_off", "of utterances that the server took for ended before they were"),
     share("server_cpu", "of its cores that the server used (needs --pid or --stats)"),
     share("own_cpu", "of its cores that the load tool used"),
     count("errors", "failures of every class"),
@@ -122,6 +121,8 @@ pub const METRICS: &[Metric] = &[
     count("refused", "connections or turns turned away"),
     count("turns", "turns with a complete reply"),
     count("turns_per_s", "complete turns per second"),
+    count("tones", "replies of the sample whose sound was heard to be their device's own"),
+    count("turned_out", "unruly devices that the server closed on"),
     count("devices", "devices that were connected at the busiest moment"),
     count("rss_mib", "resident memory of the server at its highest, MiB (needs --pid or --stats)"),
 ];

@@ -1,3 +1,4 @@
 //! One module for each verb: its options, its help, what it prints.
 
 pub mod report;
+pub mod run;

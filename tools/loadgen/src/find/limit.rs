@@ -1,6 +1,6 @@
 //! Why not more: which resource ran out at the load that was too much, pure. What is asked first is what invalidates the rest.
 
-use super::threads::Spent;
+use crate::engine::threads::Spent;
 use std::fmt;
 
 /// Everything that was seen at the load that was too much (or, when none was, at the greatest).

@@ -29,7 +29,7 @@ fn a_mistake_is_shown_where_it_stands() {
 --slo, column 10: nothing is measured under the name frist_audio
   | errors=0,frist_audio.p95<800ms
   |          ^^^^^^^^^^^
-  = did you mean first_audio? measured are first_audio, added, stt,";
+  = did you mean first_audio? measured are first_audio, stt,";
     assert!(shown.starts_with(wanted), "{shown}");
 }
 

@@ -1,0 +1,349 @@
+//! The devices of one thread and the loop that drives them: one Poll, one heap of instants, one buffer to read into. What a
+//! device says and what it makes of the answer stands in `conduct`.
+
+use super::device::{Behaviour, Device, NEVER, Phase};
+use super::tally::{Tally, Time};
+use super::{Live, Plan, wire};
+use mio::{Events, Interest, Poll, Token, net::TcpStream};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::io::{self, ErrorKind, Read, Write};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Nanoseconds of a packet.
+pub const PACKET_NS: u64 = crate::voices::PACKET_MS as u64 * 1_000_000;
+/// A connection and its hello that take longer have failed.
+pub const CONNECT_NS: u64 = 10_000_000_000;
+/// A device that is waiting for a reply gives up after this.
+pub const REPLY_NS: u64 = 20_000_000_000;
+/// After the run's time turns that have begun may go on for so long.
+pub const GRACE_NS: u64 = 25_000_000_000;
+/// What a socket does not take is kept up to this; then the server is not reading, and the device fails.
+const UNSENT_MAX: usize = 256 << 10;
+/// Bytes of a read.
+const READ: usize = 64 << 10;
+
+/// Encoded sound that several hold.
+pub(super) type Packets = Arc<[Box<[u8]>]>;
+
+/// One thread's devices.
+pub struct Fleet<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) devices: Vec<Device>,
+    pub(super) tally: Tally,
+    pub(super) live: &'a Live,
+    pub(super) started: Instant,
+    pub(super) out: Vec<u8>,
+    pub(super) dice: u64,
+    pub(super) replies: u64,
+    pub(super) tones: Vec<Option<Packets>>,
+    poll: Poll,
+    timers: BinaryHeap<Reverse<(u64, u32)>>,
+    read: Vec<u8>,
+    is_over: bool,
+}
+
+impl<'a> Fleet<'a> {
+    /// The devices `first`, `first + step`, ... of the plan.
+    pub fn new(plan: &'a Plan, live: &'a Live, started: Instant, first: u32, step: u32) -> io::Result<Fleet<'a>> {
+        let devices: Vec<Device> = (first..plan.scenario.devices)
+            .step_by(step as usize)
+            .map(|index| Device::new(index, plan.behaviour(index), plan.arrival_ns(index)))
+            .collect();
+        let mut fleet = Fleet {
+            plan,
+            tally: Tally::default(),
+            live,
+            started,
+            out: Vec::with_capacity(4_096),
+            dice: plan.scenario.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1 | u64::from(first) << 40,
+            replies: 0,
+            tones: vec![None; devices.len()],
+            poll: Poll::new()?,
+            timers: BinaryHeap::with_capacity(2 * devices.len()),
+            read: vec![0; READ],
+            is_over: false,
+            devices,
+        };
+        (0..fleet.devices.len()).for_each(|i| fleet.rearm(i));
+        Ok(fleet)
+    }
+
+    /// Nanoseconds since the run began.
+    pub fn now(&self) -> u64 {
+        self.started.elapsed().as_nanos() as u64
+    }
+
+    /// Drives them until the run is over.
+    pub fn run(mut self) -> io::Result<Tally> {
+        let mut events = Events::with_capacity(1_024);
+        let end = self.plan.scenario.duration_ms * 1_000_000;
+        let mut next_second = 1_000_000_000;
+        let mut departure = self.next_departure(0);
+        loop {
+            let now = self.now();
+            if !self.is_over && (now >= end || self.live.is_stopped()) {
+                self.is_over = true;
+                (0..self.devices.len()).for_each(|i| self.go_home(i, now));
+            }
+            let everyone_is_home = self.devices.iter().all(|d| d.phase == Phase::Done);
+            if self.is_over && (everyone_is_home || now > end.min(now) + GRACE_NS || self.live.is_stopped()) {
+                return Ok(self.tally);
+            }
+            if now >= departure && !self.is_over {
+                self.stampede(departure);
+                departure = self.next_departure(now);
+            }
+            if now >= next_second {
+                next_second += 1_000_000_000;
+                let connected = self.devices.iter().filter(|d| d.is_up()).count() as u32;
+                self.tally.devices(now - 1, connected);
+            }
+            let next = self.timers.peek().map_or(NEVER, |t| t.0.0).min(next_second).min(departure);
+            let wait = Duration::from_nanos(next.saturating_sub(now)).min(Duration::from_millis(100));
+            match self.poll.poll(&mut events, Some(wait)) {
+                Err(e) if e.kind() != ErrorKind::Interrupted => return Err(e),
+                _ => {}
+            }
+            for event in &events {
+                let i = event.token().0;
+                if event.is_writable() {
+                    self.on_writable(i);
+                }
+                if event.is_readable() || event.is_read_closed() {
+                    self.on_readable(i);
+                }
+            }
+            self.fire();
+        }
+    }
+
+    /// Whether the run's time is over: nobody begins anything.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    fn fire(&mut self) {
+        let now = self.now();
+        while let Some(&Reverse((at, i))) = self.timers.peek()
+            && at <= now
+        {
+            self.timers.pop();
+            let i = i as usize;
+            if self.devices[i].timer == at {
+                self.devices[i].timer = NEVER;
+                self.act(i, now);
+                self.rearm(i);
+            }
+        }
+    }
+
+    /// Sees to it that the device is looked at when its next duty is due.
+    pub(super) fn rearm(&mut self, i: usize) {
+        let next = self.devices[i].next(PACKET_NS);
+        if next != self.devices[i].timer {
+            self.devices[i].timer = next;
+            if next != NEVER {
+                self.timers.push(Reverse((next, i as u32)));
+            }
+        }
+    }
+
+    /// Begins to connect. `due`: when it should have.
+    pub(super) fn connect(&mut self, i: usize, due: u64) {
+        let opened = self.now();
+        let made = TcpStream::connect(self.plan.target.address).and_then(|mut stream| {
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            self.poll.registry().register(&mut stream, Token(i), interest).map(|()| stream)
+        });
+        let device = &mut self.devices[i];
+        (device.due, device.opened, device.action) = (due, opened, NEVER);
+        match made {
+            Ok(stream) => {
+                device.stream = Some(stream);
+                device.phase = Phase::Connecting;
+                device.patience = opened + CONNECT_NS;
+                self.tally.time(Time::SendLag, opened.saturating_sub(due));
+            }
+            Err(e) => self.fail(i, "refused", format!("cannot connect: {e}")),
+        }
+    }
+
+    fn on_writable(&mut self, i: usize) {
+        let device = &mut self.devices[i];
+        let Some(stream) = &device.stream else { return };
+        if device.phase != Phase::Connecting {
+            self.flush(i);
+            return;
+        }
+        if let Ok(Some(e)) | Err(e) = stream.take_error() {
+            self.fail(i, "refused", format!("connection refused: {e}"));
+            return self.rearm(i);
+        }
+        if stream.peer_addr().is_err() {
+            return;
+        }
+        let _ = stream.set_nodelay(true);
+        device.phase = Phase::Upgrading;
+        let request = wire::upgrade(&wire::Introduction {
+            host: &self.plan.target.host,
+            path: &self.plan.target.path,
+            device_id: &device.mac(),
+            client_id: &device.uuid(),
+            token: &self.plan.target.token,
+            framing: self.plan.scenario.framing,
+        });
+        self.out.clear();
+        self.out.extend_from_slice(request.as_bytes());
+        self.send(i);
+    }
+
+    /// Sends what is in `out`.
+    pub(super) fn send(&mut self, i: usize) {
+        let device = &mut self.devices[i];
+        let Some(stream) = &mut device.stream else { return };
+        let mut sent = 0;
+        if device.unsent.is_empty() {
+            match stream.write(&self.out) {
+                Ok(n) => sent = n,
+                Err(e) if e.kind() == ErrorKind::WouldBlock || e.kind() == ErrorKind::Interrupted => {}
+                Err(e) => return self.lose(i, format!("cannot send: {e}")),
+            }
+        }
+        if sent < self.out.len() {
+            device.unsent.extend_from_slice(&self.out[sent..]);
+            if device.unsent.len() > UNSENT_MAX {
+                self.lose(i, "the server does not read".to_owned());
+            }
+        }
+    }
+
+    fn flush(&mut self, i: usize) {
+        let device = &mut self.devices[i];
+        let Some(stream) = &mut device.stream else { return };
+        while !device.unsent.is_empty() {
+            match stream.write(&device.unsent) {
+                Ok(n) => drop(device.unsent.drain(..n)),
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return,
+                Err(e) => return self.lose(i, format!("cannot send: {e}")),
+            }
+        }
+        device.unsent = Vec::new();
+    }
+
+    fn on_readable(&mut self, i: usize) {
+        let behaviour = self.devices[i].behaviour;
+        let is_greeted = !matches!(self.devices[i].phase, Phase::Connecting | Phase::Upgrading | Phase::Greeting);
+        if is_greeted && behaviour == Behaviour::Deaf {
+            return;
+        }
+        if is_greeted && behaviour == Behaviour::SlowReader {
+            // Read by a timer, a little at a time.
+            return;
+        }
+        self.read(i, READ);
+        self.rearm(i);
+    }
+
+    /// Reads at most so much of what has come, and handles it.
+    pub(super) fn read(&mut self, i: usize, most: usize) {
+        let mut left = most;
+        loop {
+            let device = &mut self.devices[i];
+            let Some(stream) = &mut device.stream else { return };
+            let kept = device.part.len();
+            if kept >= READ {
+                return self.lose(i, "a frame longer than 64 KiB".to_owned());
+            }
+            let mut buffer = std::mem::take(&mut self.read);
+            buffer[..kept].copy_from_slice(&device.part);
+            let room = left.min(READ - kept);
+            let got = stream.read(&mut buffer[kept..kept + room]);
+            let at = self.now();
+            match got {
+                Ok(0) => {
+                    self.read = buffer;
+                    return self.lose(i, "the server closed the connection".to_owned());
+                }
+                Ok(n) => {
+                    let used = self.take(i, at, &buffer[..kept + n]);
+                    let device = &mut self.devices[i];
+                    match device.stream.is_some() && used < kept + n {
+                        true => device.part = buffer[used..kept + n].to_vec(),
+                        false => device.part = Vec::new(),
+                    }
+                    self.read = buffer;
+                    left -= n;
+                    // A short read means that nothing is left.
+                    if n < room || left == 0 {
+                        return;
+                    }
+                }
+                Err(e) => {
+                    self.read = buffer;
+                    match e.kind() {
+                        ErrorKind::WouldBlock => return,
+                        ErrorKind::Interrupted => {}
+                        _ => return self.lose(i, format!("cannot read: {e}")),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Handles whole frames; returns the bytes that are done with.
+    fn take(&mut self, i: usize, at: u64, bytes: &[u8]) -> usize {
+        let mut used = 0;
+        if self.devices[i].phase == Phase::Connecting {
+            // An answer before we have seen that the socket is writable.
+            return 0;
+        }
+        if self.devices[i].phase == Phase::Upgrading {
+            match wire::answer(bytes) {
+                Ok(None) => return 0,
+                Ok(Some((101, len))) => {
+                    used = len;
+                    self.on_upgraded(i);
+                }
+                Ok(Some((status, _))) => {
+                    self.on_refused(i, status, &bytes[..bytes.len().min(600)]);
+                    return 0;
+                }
+                Err(what) => {
+                    self.fail(i, "refused", what.to_owned());
+                    return 0;
+                }
+            }
+        }
+        while self.devices[i].stream.is_some() {
+            match wire::parse(&bytes[used..]) {
+                Ok(None) => break,
+                Ok(Some(frame)) => {
+                    used += frame.len;
+                    self.on_frame(i, at, frame);
+                }
+                Err(what) => {
+                    self.fail(i, "malformed", what.to_owned());
+                    break;
+                }
+            }
+        }
+        used
+    }
+
+    /// A number from 0 to below `n`.
+    pub(super) fn roll(&mut self, n: usize) -> usize {
+        self.dice ^= self.dice << 13;
+        self.dice ^= self.dice >> 7;
+        self.dice ^= self.dice << 17;
+        (self.dice >> 33) as usize % n.max(1)
+    }
+}
+
+impl Device {
+    /// Whether it has said hello and been answered.
+    pub(super) fn is_up(&self) -> bool {
+        matches!(self.phase, Phase::Still | Phase::Waiting | Phase::Listening | Phase::Hearing | Phase::Raving)
+    }
+}

@@ -1,0 +1,307 @@
+//! `run`, `idle` and `connect`: a fleet against a server, watched while it runs, judged at the end.
+
+use crate::End;
+use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use voxlane_load::engine::{self, Live, Plan, Target, Watch};
+use voxlane_load::outcome::Outcome;
+use voxlane_load::scenario::{FLAGS, Scenario, flags_help};
+use voxlane_load::slo::{Slo, Statistic, metrics_help};
+use voxlane_load::voices;
+
+/// Which verb it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// Any scenario.
+    Run,
+    /// Devices that only stay.
+    Idle,
+    /// Devices that only come.
+    Connect,
+}
+
+fn help(verb: Verb) -> String {
+    let (what, example) = match verb {
+        Verb::Run => (
+            "run: devices that talk to a server, judged as devices would judge",
+            "run --url ws://127.0.0.1:8000/xiaozhi/v1/ --devices 100 --duration 30 --slo \"errors=0,crosstalk=0,late<0.1%\"",
+        ),
+        Verb::Idle => (
+            "idle: devices that say hello and stay; the server's memory and CPU for each",
+            "idle --url ws://127.0.0.1:8000/xiaozhi/v1/ --devices 10000 --pid $(pidof voxlane)",
+        ),
+        Verb::Connect => (
+            "connect: devices that come as fast as asked; from accept to hello",
+            "connect --url ws://127.0.0.1:8000/xiaozhi/v1/ --devices 2000 --ramp 4",
+        ),
+    };
+    format!(
+        "voxlane-load {what}\n\nUsage:\n  voxlane-load {example}\n\nWhere:\n  \
+         --url URL                    ws://host:port/path (ws://127.0.0.1:8000/xiaozhi/v1/)\n  \
+         --token TOKEN                sent as a bearer token\n  \
+         --i-own-this-host            load another machine than this one\n  \
+         --pid PID                    watch this process: CPU, memory\n  \
+         --stats URL                  ask for statistics there, as in http://127.0.0.1:8009/stats.json\n\nWhat:\n  \
+         --scenario FILE              a TOML file, see tools/loadgen/scenarios; flags override it\n{}\n\
+         How:\n  --threads N                  threads that drive devices, one core each (1)\n  \
+         --slo PROMISE                sets the exit code: 3 when it is broken\n  \
+         --json FILE                  everything that was measured, for voxlane-load report\n  \
+         --label TEXT                 a name for the report\n\nIn a promise can stand:\n{}",
+        flags_help(),
+        metrics_help()
+    )
+}
+
+#[derive(Debug)]
+struct Options {
+    target: Target,
+    scenario: Scenario,
+    pid: Option<u32>,
+    stats: Option<SocketAddr>,
+    threads: u32,
+    slo: Option<Slo>,
+    json: Option<PathBuf>,
+    label: String,
+}
+
+/// Runs the verb.
+pub fn run(verb: Verb, arguments: impl IntoIterator<Item = OsString>) -> End {
+    let options = match parse(verb, arguments) {
+        Ok(Some(options)) => options,
+        Ok(None) => {
+            print!("{}", help(verb));
+            return End::Well;
+        }
+        Err(why) => return End::Misuse(why),
+    };
+    let outcome = match drive(&options, verb) {
+        Ok(outcome) => outcome,
+        Err(why) => return End::Failed(why),
+    };
+    print!("{}", summary(&outcome));
+    if verb == Verb::Idle {
+        print!("{}", per_device(&outcome));
+    }
+    if let Some(file) = &options.json
+        && let Err(e) = std::fs::write(file, outcome.json())
+    {
+        return End::Failed(format!("{}: {e}", file.display()));
+    }
+    if let Some(slo) = &options.slo {
+        let verdict = outcome.judge(slo);
+        print!("{verdict}");
+        if !verdict.is_kept() {
+            return End::Broken;
+        }
+    }
+    let refused_all = outcome.counts.get("devices").is_none_or(|n| *n == 0.0);
+    match (&outcome.unmeasured, outcome.failures.iter().next()) {
+        (_, Some((class, f))) if refused_all => {
+            End::Failed(format!("no device was connected: {class}, {} times, as in {}", f.count, f.examples.join("; ")))
+        }
+        (Some(why), _) => End::Unmeasured(why.clone()),
+        _ => End::Well,
+    }
+}
+
+fn drive(options: &Options, verb: Verb) -> Result<Outcome, String> {
+    let voices = voices::gather(voices::cache_folder().as_deref());
+    if let Some(note) = voices.note.as_ref().filter(|_| verb == Verb::Run) {
+        eprintln!("voxlane-load: {note}");
+    }
+    let utterances = engine::utterances(&voices)?;
+    let mut plan = Plan::new(options.target.clone(), options.scenario.clone(), &utterances, options.label.clone())?;
+    plan.threads = options.threads;
+    let live = Arc::new(Live::default());
+    let stopper = live.clone();
+    let mut signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM])
+        .map_err(|e| format!("signals: {e}"))?;
+    let handle = signals.handle();
+    let waiter = std::thread::spawn(move || signals.forever().for_each(|_| stopper.stop()));
+    let is_screen = std::io::stderr().is_terminal();
+    eprintln!("{} to {}", options.scenario, options.target.url());
+    let total = options.scenario.duration_ms / 1_000;
+    let mut show = |second: u32| {
+        let line = format!(
+            "{:>4}/{total} s  {:>6} devices  {:>7} turns  {} failures",
+            second + 1,
+            live.devices.load(Relaxed),
+            live.turns.load(Relaxed),
+            live.failures.load(Relaxed)
+        );
+        match is_screen {
+            true => eprint!("\r\x1b[2K{line}"),
+            false if second % 10 == 9 => eprintln!("{line}"),
+            false => {}
+        }
+    };
+    let mut watch = Watch::new(options.pid, options.stats);
+    let outcome = plan.run(&mut watch, &live, &mut show);
+    if is_screen {
+        eprintln!();
+    }
+    handle.close();
+    let _ = waiter.join();
+    outcome
+}
+
+/// What people want to know, a few lines.
+pub fn summary(outcome: &Outcome) -> String {
+    use std::fmt::Write;
+    let mut out = String::new();
+    let count = |name: &str| outcome.counts.get(name).copied().unwrap_or(0.0);
+    let _ = writeln!(
+        out,
+        "{} devices, {} turns ({:.1}/s), {} failures in {:.1} s{}",
+        count("devices"),
+        count("turns"),
+        count("turns_per_s"),
+        count("errors"),
+        outcome.took_ms as f64 / 1e3,
+        if outcome.interrupted { ", ended early" } else { "" }
+    );
+    for (name, distribution) in &outcome.times {
+        let at = |p| distribution.percentile(p).unwrap_or(0.0);
+        let _ = writeln!(
+            out,
+            "  {name:<12} p50 {:>9.2}  p95 {:>9.2}  p99 {:>9.2}  max {:>9.2} ms  ({})",
+            at(50.0),
+            at(95.0),
+            at(99.0),
+            distribution.statistic(Statistic::Max).unwrap_or(0.0),
+            distribution.count()
+        );
+    }
+    let shares: Vec<String> = outcome.shares.iter().map(|(n, v)| format!("{n} {:.3} %", v * 100.0)).collect();
+    let _ = writeln!(out, "  {}", shares.join(", "));
+    if let Some(server) = &outcome.server {
+        let kinds: Vec<String> =
+            server.kinds.iter().filter(|k| *k.1 >= 0.001).map(|(k, v)| format!("{k} {v:.3}")).collect();
+        let _ = writeln!(
+            out,
+            "  server: {:.3} cores ({}), {:.1} MiB",
+            server.cores,
+            kinds.join(", "),
+            server.rss as f64 / 1_048_576.0
+        );
+    }
+    for (class, failures) in &outcome.failures {
+        let _ = writeln!(
+            out,
+            "  {} {class}, as in {}",
+            failures.count,
+            failures.examples.first().map_or("", String::as_str)
+        );
+    }
+    out
+}
+
+/// Of idle devices: what each of them costs the server.
+fn per_device(outcome: &Outcome) -> String {
+    let devices = outcome.counts.get("devices").copied().unwrap_or(0.0);
+    match &outcome.server {
+        Some(server) if devices > 0.0 => format!(
+            "  each idle device: {:.2} KiB of anonymous memory, {:.1} us of CPU per second\n",
+            server.grown as f64 / 1_024.0 / devices,
+            server.cores * 1e6 / devices
+        ),
+        _ => "  the server was not watched: --pid tells its memory and CPU\n".to_owned(),
+    }
+}
+
+fn parse(verb: Verb, arguments: impl IntoIterator<Item = OsString>) -> Result<Option<Options>, String> {
+    use lexopt::Arg::{Long, Short};
+    let (mut url, mut token, mut is_own) = ("ws://127.0.0.1:8000/xiaozhi/v1/".to_owned(), String::new(), false);
+    let (mut flags, mut file, mut stats) = (preset(verb), None, None);
+    let (mut pid, mut threads, mut slo, mut json, mut label) = (None, 1, None, None, String::new());
+    let mut parser = lexopt::Parser::from_args(arguments);
+    while let Some(argument) = parser.next().map_err(|e| e.to_string())? {
+        let Long(name) = argument else {
+            match argument {
+                Short('h') => return Ok(None),
+                other => return Err(other.unexpected().to_string()),
+            }
+        };
+        let name = name.to_owned();
+        if name == "help" {
+            return Ok(None);
+        }
+        if name == "i-own-this-host" {
+            is_own = true;
+            continue;
+        }
+        if let Some(flag) = FLAGS.iter().find(|f| f.name == name && f.value.is_empty()) {
+            flags.push((flag.name.to_owned(), "true".to_owned()));
+            continue;
+        }
+        let value = parser.value().map_err(|e| e.to_string())?.to_string_lossy().into_owned();
+        let number = || value.parse::<u32>().map_err(|_| format!("--{name} wants a number, not {value}"));
+        match name.as_str() {
+            "url" => url = value,
+            "token" => token = value,
+            "scenario" => file = Some(PathBuf::from(value)),
+            "pid" => pid = Some(number()?),
+            "threads" => threads = number()?.clamp(1, 256),
+            "stats" => stats = Some(admin(&value)?),
+            "slo" => slo = Some(Slo::parse(&value).map_err(|fault| fault.to_string())?),
+            "json" => json = Some(PathBuf::from(value)),
+            "label" => label = value,
+            _ => flags.push((name, value)),
+        }
+    }
+    let scenario = Scenario::load(file.as_deref(), &flags).map_err(|e| e.to_string())?;
+    let mut target = Target::parse(&url, is_own)?;
+    target.token = token;
+    if label.is_empty() {
+        label = target.url();
+    }
+    Ok(Some(Options { target, scenario, pid, stats, threads, slo, json, label }))
+}
+
+/// What the shorter verbs mean; the person's flags come after and win.
+fn preset(verb: Verb) -> Vec<(String, String)> {
+    let list: &[(&str, &str)] = match verb {
+        Verb::Run => &[],
+        Verb::Idle => &[("idle", "1"), ("devices", "1000"), ("ramp", "5"), ("duration", "30"), ("warmup", "10")],
+        Verb::Connect => &[("idle", "1"), ("devices", "1000"), ("ramp", "4"), ("duration", "6")],
+    };
+    list.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect()
+}
+
+fn admin(url: &str) -> Result<SocketAddr, String> {
+    let host = url.split_once("://").map_or(url, |(_, rest)| rest).split('/').next().unwrap_or("");
+    host.parse().map_err(|_| format!("--stats wants http://ADDRESS:PORT/stats.json, not {url}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(verb: Verb, line: &str) -> Result<Option<Options>, String> {
+        parse(verb, line.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn flags_and_presets_become_a_scenario() {
+        let o = read(Verb::Idle, "--devices 50 --checkin --pid 7 --stats http://127.0.0.1:8009/stats.json")
+            .unwrap()
+            .unwrap();
+        assert_eq!((o.scenario.devices, o.scenario.mix.idle, o.scenario.checkin), (50, 1.0, true));
+        assert_eq!((o.pid, o.stats.unwrap().port()), (Some(7), 8_009));
+        assert!(read(Verb::Run, "--help").unwrap().is_none());
+    }
+
+    #[test]
+    fn mistakes_are_told() {
+        let wrong = |line| read(Verb::Run, line).err().unwrap();
+        assert!(wrong("--devizes 5").contains("did you mean --devices?"));
+        assert!(wrong("--url http://x/").contains("ws://"));
+        assert!(wrong("--slo erors=0").contains("did you mean errors?"));
+        assert!(wrong("--scenario /nowhere.toml").contains("/nowhere.toml"));
+        assert!(wrong("--devices many").contains("--devices"));
+    }
+}
