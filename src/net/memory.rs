@@ -43,9 +43,11 @@ impl Pipe {
             return if both.closed_by_them { Ok(0) } else { Err(io::ErrorKind::WouldBlock.into()) };
         }
         let n = into.len().min(both.to_us.len());
-        for (place, byte) in into.iter_mut().zip(both.to_us.drain(..n)) {
-            *place = byte;
-        }
+        let (front, back) = both.to_us.as_slices();
+        let split = front.len().min(n);
+        into[..split].copy_from_slice(&front[..split]);
+        into[split..n].copy_from_slice(&back[..n - split]);
+        both.to_us.drain(..n);
         Ok(n)
     }
 

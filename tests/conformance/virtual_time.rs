@@ -34,6 +34,21 @@ fn item_15_tts_stop_comes_200_ms_after_all_has_been_played() {
 }
 
 #[test]
+fn item_15_the_browser_page_plays_later_and_gets_400_ms() {
+    let mut world = World::new(Rules::default());
+    let device = world.upgrade();
+    // The page names its MAC in the hello, which no other client does.
+    let hello = json!({"type": "hello", "device_id": "web", "device_name": "page", "device_mac": "02:00:00:00:00:15",
+        "token": "", "features": {"mcp": true}});
+    world.send(device, hello);
+    ask(&mut world, device);
+    world.pass(5_000);
+    let packets = world.times(device, "packet");
+    let played = packets[0] + Duration::from_millis(60) * packets.len() as u32;
+    assert_eq!(once(&world, device, "tts:stop"), played + Duration::from_millis(400));
+}
+
+#[test]
 fn item_14_a_model_that_never_answers_costs_an_apology_and_one_tts_stop() {
     let mut world = World::new(Rules::default());
     world.script.reply = None;

@@ -83,6 +83,13 @@ pub struct Round {
     pub calls: Calls,
 }
 
+impl Round {
+    /// Turns that were done, by the packets that were heard: about one of each conversation.
+    pub fn turns(&self) -> f64 {
+        self.calls.decodes as f64 / f64::from(LISTENING)
+    }
+}
+
 /// Runs the plan; tells of each round, and says that it is `over` before it hangs up.
 pub fn run(
     plan: Plan,

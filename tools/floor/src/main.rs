@@ -72,7 +72,7 @@ fn measure(options: RunOptions, say: &mut dyn FnMut(String)) -> Result<Report, S
         let mut count = 0;
         let measured = bare::run(plan, near, &over, &mut |round| {
             count += 1;
-            let us = round.cpu.as_secs_f64() * 1e6 / conversations as f64;
+            let us = round.cpu.as_secs_f64() * 1e6 / round.turns();
             let detection = if round.with_detection { "with" } else { "without" };
             say(format!("round {count} of {}: {us:.0} µs per turn {detection} voice detection", plan.rounds));
         });

@@ -88,7 +88,7 @@ impl Report {
         alone: Alone,
         peer: Punctuality,
     ) -> Report {
-        let per_turn = PerTurn::mean(rounds, conversations);
+        let per_turn = PerTurn::mean(rounds);
         let mut doubts = Vec::new();
         if peer.busy > PEER_BUSY_MAX {
             doubts.push(format!("the other side used {:.0} % of its core", peer.busy * 100.0));
@@ -114,8 +114,8 @@ impl Report {
             pinned,
             cpu: cpu_name(),
             duty: Duty::of(plan.is_pass_through()),
-            with_detection: Cost::median(rounds, conversations, true),
-            without_detection: Cost::median(rounds, conversations, false),
+            with_detection: Cost::median(rounds, true),
+            without_detection: Cost::median(rounds, false),
             per_turn,
             alone,
             peer: PeerReport { lag_p99_ms: peer.lag_p99.as_secs_f64() * 1e3, busy: peer.busy },
@@ -180,9 +180,9 @@ impl Report {
 }
 
 impl Cost {
-    fn median(rounds: &[Round], conversations: usize, with_detection: bool) -> Cost {
+    fn median(rounds: &[Round], with_detection: bool) -> Cost {
         let of = rounds.iter().filter(|round| round.with_detection == with_detection);
-        let mut each: Vec<f64> = of.map(|round| round.cpu.as_secs_f64() * 1e6 / conversations as f64).collect();
+        let mut each: Vec<f64> = of.map(|round| round.cpu.as_secs_f64() * 1e6 / round.turns()).collect();
         each.sort_by(f64::total_cmp);
         let middle = each.len() / 2;
         let us = if each.len().is_multiple_of(2) { (each[middle - 1] + each[middle]) / 2.0 } else { each[middle] };
@@ -196,8 +196,8 @@ impl Cost {
 }
 
 impl PerTurn {
-    fn mean(rounds: &[Round], conversations: usize) -> PerTurn {
-        let turns = (rounds.len() * conversations) as f64;
+    fn mean(rounds: &[Round]) -> PerTurn {
+        let turns: f64 = rounds.iter().map(Round::turns).sum();
         let mean = |of: fn(&Calls) -> u64| rounds.iter().map(|round| of(&round.calls)).sum::<u64>() as f64 / turns;
         PerTurn {
             device_reads: mean(|c| c.device_reads),
@@ -272,17 +272,21 @@ mod tests {
     use super::*;
 
     fn round(ms: u64, with_detection: bool) -> Round {
-        Round { with_detection, cpu: Duration::from_millis(ms), calls: Calls::default() }
+        Round {
+            with_detection,
+            cpu: Duration::from_millis(ms),
+            calls: Calls { decodes: 10 * u64::from(crate::duty::LISTENING), ..Calls::default() },
+        }
     }
 
     #[test]
     fn rounds_with_and_without_detection_are_kept_apart_and_the_median_counts() {
         let rounds = [(30, false), (60, true), (20, false), (50, true), (90, false), (400, true)];
         let rounds: Vec<Round> = rounds.map(|(ms, detects)| round(ms, detects)).to_vec();
-        let with = Cost::median(&rounds, 10, true);
+        let with = Cost::median(&rounds, true);
         assert_eq!(with.cpu_us_per_turn, 6_000.0, "60 ms for ten turns");
-        assert_eq!(Cost::median(&rounds, 10, false).cpu_us_per_turn, 3_000.0);
-        assert_eq!(Cost::median(&rounds[..4], 10, true).cpu_us_per_turn, 5_500.0, "of two: their mean");
+        assert_eq!(Cost::median(&rounds, false).cpu_us_per_turn, 3_000.0);
+        assert_eq!(Cost::median(&rounds[..4], true).cpu_us_per_turn, 5_500.0, "of two: their mean");
         let turn_s = TURN_MS as f64 / 1e3;
         assert!((with.cpu_us_per_conversation_second - 6_000.0 / turn_s).abs() < 1e-9);
         assert!((with.conversations_per_core - turn_s * 1e6 / 6_000.0).abs() < 1e-9);
