@@ -11,13 +11,13 @@ impl Dice {
     /// Of the `number`th request at a stage.
     pub fn of(seed: u64, stage: Stage, number: u64) -> Dice {
         let mut dice = Dice(seed);
-        dice.0 = dice.next() ^ (stage as u64 + 1);
-        dice.0 = dice.next() ^ number;
+        dice.0 = dice.draw() ^ (stage as u64 + 1);
+        dice.0 = dice.draw() ^ number;
         dice
     }
 
     /// 64 even bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -27,7 +27,7 @@ impl Dice {
 
     /// Evenly from 0 to below 1.
     pub fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+        (self.draw() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
     /// Evenly from 0 to below `bound`, which is not 0.
@@ -48,7 +48,7 @@ mod tests {
 
     #[test]
     fn the_same_request_has_the_same_dice_and_another_has_others() {
-        let first = |seed, stage, number| Dice::of(seed, stage, number).next();
+        let first = |seed, stage, number| Dice::of(seed, stage, number).draw();
         assert_eq!(first(1, Stage::Llm, 5), first(1, Stage::Llm, 5));
         let others = [first(2, Stage::Llm, 5), first(1, Stage::Tts, 5), first(1, Stage::Llm, 6)];
         assert!(others.iter().all(|&other| other != first(1, Stage::Llm, 5)));

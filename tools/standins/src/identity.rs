@@ -15,6 +15,7 @@
 mod tone;
 mod word;
 
+pub(crate) use tone::symbols;
 pub use tone::{Listener, RATES, TONE_MS, heard, tone};
 pub use word::{find, find_all, words};
 

@@ -67,7 +67,7 @@ pub fn heard(pcm: &[i16], rate: u32) -> Option<u16> {
 }
 
 /// Four bits each: the number, then its check.
-fn symbols(id: u16) -> [u8; SYMBOLS] {
+pub(crate) fn symbols(id: u16) -> [u8; SYMBOLS] {
     let bits = u32::from(id) << CHECK_BITS | check(id);
     std::array::from_fn(|n| (bits >> (4 * (SYMBOLS - 1 - n)) & 15) as u8)
 }
