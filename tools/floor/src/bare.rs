@@ -18,6 +18,7 @@ use std::time::Duration;
 /// What is measured.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
+    pub duty: Duty,
     /// Opus complexity of replies; `None` passes the service's packets through.
     pub complexity: Option<u8>,
     /// Rounds that are measured, each one turn long; every second one with voice detection. One more goes before them, in which
@@ -85,8 +86,8 @@ pub struct Round {
 
 impl Round {
     /// Turns that were done, by the packets that were heard: about one of each conversation.
-    pub fn turns(&self) -> f64 {
-        self.calls.decodes as f64 / f64::from(LISTENING)
+    pub fn turns(&self, duty: Duty) -> f64 {
+        self.calls.decodes as f64 / f64::from(duty.listening)
     }
 }
 
@@ -104,7 +105,7 @@ pub fn run(
         let with_detection = number % 2 == 0;
         server.detects = with_detection;
         let (cpu, calls) = (clock::thread_cpu(), server.calls);
-        server.serve(TURN_MS)?;
+        server.serve(plan.duty.turn_ms())?;
         let round = Round { with_detection, cpu: clock::thread_cpu() - cpu, calls: server.calls.since(calls) };
         if number > 0 {
             on_round(&round);
@@ -131,6 +132,7 @@ struct Server {
 }
 
 struct Conversation {
+    duty: Duty,
     sockets: Sockets,
     decoder: Decoder,
     encoder: Option<Encoder>,
@@ -156,15 +158,11 @@ struct Conversation {
     step: u32,
 }
 
-/// The step in which the last packet leaves, and that of the farewell: when all has been played.
-const LAST_PACKET: u32 = 1 + SPEAKING - LEAD;
-const STOP: u32 = LAST_PACKET + LEAD;
-
 /// A step is late from here on, beats.
 const LATE: u64 = 5;
 
-/// What is said and asked without being made: nobody on the other side reads it.
-static FILLER: [u8; ASR_ASK] = [0x20; ASR_ASK];
+/// What is said and asked without being made, a minute of samples at most: nobody on the other side reads it.
+static FILLER: [u8; 2_000_000] = [0x20; 2_000_000];
 
 impl Server {
     fn new(plan: Plan, sockets: Vec<Sockets>) -> io::Result<Server> {
@@ -174,7 +172,7 @@ impl Server {
             registry.register(&mut sockets.device, Token(n * 3), Interest::READABLE)?;
             registry.register(&mut sockets.ask, Token(n * 3 + 1), Interest::READABLE)?;
             registry.register(&mut sockets.voice, Token(n * 3 + 2), Interest::READABLE)?;
-            Conversation::new(sockets, plan.complexity).map_err(io::Error::other)
+            Conversation::new(sockets, plan).map_err(io::Error::other)
         };
         let conversations = sockets.into_iter().enumerate().map(conversation).collect::<io::Result<Vec<_>>>()?;
         Ok(Server {
@@ -244,7 +242,7 @@ impl Server {
                 continue;
             }
             conversation.heard += 1;
-            if conversation.heard > LISTENING {
+            if conversation.heard > conversation.duty.listening {
                 continue;
             }
             let mut pcm = [0; HEARD_FRAME];
@@ -254,11 +252,11 @@ impl Server {
                 std::hint::black_box(conversation.detector.hear(&pcm[..samples]));
                 self.calls.detections += 1;
             }
-            if conversation.heard == LISTENING {
-                conversation.unsent = ASR_ASK;
+            if conversation.heard == conversation.duty.listening {
+                conversation.unsent = conversation.duty.asr_ask();
                 conversation.ask(&mut self.calls)?;
                 // The reply begins one frame after its messages.
-                conversation.due = self.now + u64::from(WAITING - 1) * FRAME_MS;
+                conversation.due = self.now + u64::from(conversation.duty.waiting - 1) * FRAME_MS;
                 self.wheel[(conversation.due % FRAME_MS) as usize].push(n as u32);
             }
         }
@@ -288,17 +286,18 @@ impl Server {
         let len = read(&mut conversation.sockets.voice, &mut self.buffer)?;
         self.calls.service_reads += 1;
         conversation.inbox.extend_from_slice(&self.buffer[..len]);
-        conversation.take_pieces(duty::piece(self.plan.is_pass_through()), &mut self.calls);
+        conversation.take_pieces(self.plan.is_pass_through(), &mut self.calls);
         conversation.ask_for_speech(&mut self.calls)
     }
 }
 
 impl Conversation {
-    fn new(sockets: Sockets, complexity: Option<u8>) -> Result<Conversation, String> {
+    fn new(sockets: Sockets, plan: Plan) -> Result<Conversation, String> {
         Ok(Conversation {
+            duty: plan.duty,
             sockets,
             decoder: Decoder::new()?,
-            encoder: complexity.map(Encoder::new).transpose()?,
+            encoder: plan.complexity.map(Encoder::new).transpose()?,
             detector: Detector::new(),
             heard: 0,
             answered: 0,
@@ -306,8 +305,8 @@ impl Conversation {
             asked: 0,
             spoken: 0,
             inbox: Vec::with_capacity(65_536),
-            outbox: Vec::with_capacity(SPEAKING as usize * 300),
-            ends: Vec::with_capacity(SPEAKING as usize),
+            outbox: Vec::with_capacity(plan.duty.speaking as usize * 300),
+            ends: Vec::with_capacity(plan.duty.speaking as usize),
             sent: 0,
             due: 0,
             step: 0,
@@ -316,10 +315,8 @@ impl Conversation {
 
     /// `listen start`: the ear and the reply begin anew.
     fn begin_turn(&mut self) -> io::Result<()> {
-        if self.heard > 0 && self.step <= STOP {
-            return Err(io::Error::other(
-                "a turn began before the last was over: so many conversations do not fit a core",
-            ));
+        if self.heard > 0 && self.step <= self.stop() {
+            return Err(io::Error::other("a turn began before the last was over: too many conversations for a core"));
         }
         self.decoder.reset();
         (self.heard, self.answered, self.asked, self.spoken) = (0, 0, 0, 0);
@@ -329,14 +326,18 @@ impl Conversation {
         Ok(())
     }
 
+    /// The step of the farewell, when all has been played: one packet left in each step before, but the lead in the first.
+    fn stop(&self) -> u32 {
+        1 + self.duty.speaking
+    }
+
     /// One step of the reply; whether it was the last.
     fn step(&mut self, now: u64, calls: &mut Calls) -> io::Result<bool> {
         let late = now - self.due > LATE;
         let begin = if self.sent == 0 { 0 } else { self.ends[self.sent as usize - 1] as usize };
         let wanted = match self.step {
             0 => 0,
-            1..=LAST_PACKET => LEAD + self.step - 1,
-            _ => SPEAKING,
+            step => (LEAD + step - 1).min(self.duty.speaking),
         };
         if wanted as usize > self.ends.len() {
             // The service is behind: the device pauses, and we look again at the next beat of this wheel.
@@ -345,8 +346,8 @@ impl Conversation {
         }
         match self.step {
             0 => self.tell(SAY_START, calls)?,
-            STOP => self.tell(SAY_STOP, calls)?,
-            1..=LAST_PACKET => {
+            step if step == self.stop() => self.tell(SAY_STOP, calls)?,
+            _ if wanted > self.sent => {
                 let end = self.ends[wanted as usize - 1] as usize;
                 write(&mut self.sockets.device, &self.outbox[begin..end])?;
                 calls.device_writes += 1;
@@ -358,7 +359,7 @@ impl Conversation {
         self.sent = wanted;
         self.step += 1;
         self.due += FRAME_MS;
-        Ok(self.step > STOP)
+        Ok(self.step > self.stop())
     }
 
     /// A message to the device.
@@ -395,41 +396,44 @@ impl Conversation {
     }
 
     /// Makes packets of the pieces that are there as a whole.
-    fn take_pieces(&mut self, piece: usize, calls: &mut Calls) {
-        let mut at = 0;
-        if self.ends.len() as u32 == self.spoken * SENTENCE {
-            if self.inbox.len() < TTS_HEAD {
-                return;
-            }
-            at = TTS_HEAD;
-        }
-        // The head is passed over once: it stays in front until the first piece is whole.
+    fn take_pieces(&mut self, pass_through: bool, calls: &mut Calls) {
+        let (piece, unit) = (duty::piece(pass_through), duty::unit(pass_through));
+        let done = self.spoken * self.duty.sentence();
+        // The head of the answer stays in front until the first piece is whole; then both go.
+        let mut at = if self.ends.len() as u32 == done { TTS_HEAD } else { 0 };
         while self.inbox.len() >= at + piece {
-            let body = at + CHUNK..at + piece;
-            if !self.ends.is_empty() && (self.ends.len() as u32).is_multiple_of(SENTENCE) {
-                // The message goes out with the sentence's first packet, in one write.
-                self.outbox.extend_from_slice(&FILLER[..SAY_SENTENCE]);
+            for burst in 0..BURST as usize {
+                self.take_frame(at + CHUNK + burst * unit, calls);
             }
-            match &mut self.encoder {
-                Some(encoder) => {
-                    let (samples, _) = self.inbox[body].as_chunks::<2>();
-                    let pcm: [i16; SAID_FRAME] = std::array::from_fn(|i| i16::from_le_bytes(samples[i]));
-                    let mut packet = [0; PACKET_BYTES];
-                    let len = encoder.encode(&pcm, &mut packet);
-                    calls.encodes += 1;
-                    frames::plain(2, &packet[..len], &mut self.outbox);
-                }
-                None => frames::plain(2, &self.inbox[body.start + OGG_PAGE..body.end], &mut self.outbox),
-            }
-            self.ends.push(self.outbox.len() as u32);
             at += piece;
         }
-        if self.ends.len() as u32 > self.spoken * SENTENCE {
+        if self.ends.len() as u32 > done {
             self.inbox.drain(..at);
         }
-        if self.ends.len() as u32 == (self.spoken + 1) * SENTENCE {
+        if self.ends.len() as u32 == done + self.duty.sentence() {
             self.spoken += 1;
         }
+    }
+
+    /// Makes a packet of the frame that begins at `at` of the inbox.
+    fn take_frame(&mut self, at: usize, calls: &mut Calls) {
+        let number = self.ends.len() as u32;
+        if number > 0 && number.is_multiple_of(self.duty.sentence()) {
+            // The message goes out with the sentence's first packet, in one write.
+            self.outbox.extend_from_slice(&FILLER[..SAY_SENTENCE]);
+        }
+        match &mut self.encoder {
+            Some(encoder) => {
+                let (samples, _) = self.inbox[at..at + SAID_FRAME * 2].as_chunks::<2>();
+                let pcm: [i16; SAID_FRAME] = std::array::from_fn(|i| i16::from_le_bytes(samples[i]));
+                let mut packet = [0; PACKET_BYTES];
+                let len = encoder.encode(&pcm, &mut packet);
+                calls.encodes += 1;
+                frames::plain(2, &packet[..len], &mut self.outbox);
+            }
+            None => frames::plain(2, &self.inbox[at + OGG_PAGE..at + OGG_PAGE + OPUS_PACKET], &mut self.outbox),
+        }
+        self.ends.push(self.outbox.len() as u32);
     }
 }
 

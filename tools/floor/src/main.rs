@@ -55,13 +55,13 @@ fn run(options: RunOptions) -> Result<(), String> {
 
 /// Both sides on a core each.
 fn measure(options: RunOptions, say: &mut dyn FnMut(String)) -> Result<Report, String> {
-    let RunOptions { conversations, pass_through, complexity, .. } = options;
-    let plan = Plan { complexity: (!pass_through).then_some(complexity), rounds: options.rounds() };
+    let RunOptions { duty, conversations, pass_through, complexity, .. } = options;
+    let plan = Plan { duty, complexity: (!pass_through).then_some(complexity), rounds: options.rounds() };
     allow_files(6 * conversations as u64 + 50)?;
-    let (near, far) = peer::connect(conversations).map_err(|e| format!("sockets: {e}"))?;
+    let (near, far) = peer::connect(conversations, duty).map_err(|e| format!("sockets: {e}"))?;
     let cores = clock::two_cores();
     let over = Arc::new(AtomicBool::new(false));
-    let peer = Peer::new(far, pass_through)?;
+    let peer = Peer::new(far, duty, pass_through)?;
     let (outcome, peer) = std::thread::scope(|scope| {
         // Pinned before its work begins and by itself; the measured side is this thread.
         let other = scope.spawn(|| {
@@ -72,7 +72,7 @@ fn measure(options: RunOptions, say: &mut dyn FnMut(String)) -> Result<Report, S
         let mut count = 0;
         let measured = bare::run(plan, near, &over, &mut |round| {
             count += 1;
-            let us = round.cpu.as_secs_f64() * 1e6 / round.turns();
+            let us = round.cpu.as_secs_f64() * 1e6 / round.turns(duty);
             let detection = if round.with_detection { "with" } else { "without" };
             say(format!("round {count} of {}: {us:.0} µs per turn {detection} voice detection", plan.rounds));
         });
@@ -81,7 +81,7 @@ fn measure(options: RunOptions, say: &mut dyn FnMut(String)) -> Result<Report, S
     });
     let (rounds, pinned) = outcome.map_err(|e| e.to_string())?;
     let peer = peer.map_err(|_| "the other side fell")?.map_err(|e| format!("the other side: {e}"))?;
-    let alone = Alone::measure(plan.complexity)?;
+    let alone = Alone::measure(plan)?;
     Ok(Report::new(plan, conversations, pinned, &rounds, alone, peer))
 }
 

@@ -1,6 +1,6 @@
 //! What the person asked for.
 
-use crate::duty::TURN_MS;
+use crate::duty::Duty;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 
@@ -13,9 +13,12 @@ Usage:
 
 run:
   --conversations N    at once; default 100
-  --seconds S          measured, rounded up to an even number of turns of 10.08 s; default 40
+  --seconds S          measured, rounded up to an even number of turns; default 40
   --complexity 0..10   Opus complexity of replies; default 5
   --pass-through       the service sends Opus packets: nothing is encoded
+  --listening N        packets of a turn that are heard; default 67 of 60 ms: 3 s of speech, 1 s of quiet
+  --waiting N          that come while services work, at least 14; default 17
+  --speaking N         packets of a reply, a multiple of 12; default 84
   --json               print one JSON object instead of text (README explains it; voxlane-load find --floor FILE reads it)
 
 null:
@@ -40,6 +43,7 @@ pub enum Options {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunOptions {
+    pub duty: Duty,
     pub conversations: usize,
     pub seconds: u64,
     pub complexity: u8,
@@ -56,12 +60,16 @@ pub struct NullOptions {
 
 /// Three sockets each, on both sides: what a limit of descriptors that can be raised allows.
 const CONVERSATIONS_MAX: usize = 2_000;
+/// The services need 0.7 s for the first audio, as in the profile R2 of the stand-ins.
+const WAITING_MIN: u64 = 14;
+/// A minute, of each part of a turn.
+const PACKETS_MAX: u64 = 1_000;
 const SECONDS_MAX: u64 = 3_600;
 
 impl RunOptions {
     /// An even number of rounds of one turn, at least so long as was asked for.
     pub fn rounds(&self) -> usize {
-        let turns = (self.seconds * 1_000).div_ceil(TURN_MS).max(2) as usize;
+        let turns = (self.seconds * 1_000).div_ceil(self.duty.turn_ms()).max(2) as usize;
         turns.next_multiple_of(2)
     }
 }
@@ -70,7 +78,14 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Options, S
     use lexopt::Arg::{Long, Short, Value};
     use lexopt::ValueExt as _;
     let mut parser = lexopt::Parser::from_args(arguments);
-    let mut run = RunOptions { conversations: 100, seconds: 40, complexity: 5, pass_through: false, json: false };
+    let mut run = RunOptions {
+        duty: Duty::default(),
+        conversations: 100,
+        seconds: 40,
+        complexity: 5,
+        pass_through: false,
+        json: false,
+    };
     let mut null = NullOptions { listen: SocketAddr::from(([127, 0, 0, 1], 0)), after: 500, packets: 84 };
     let verb = match parser.next().map_err(|e| e.to_string())? {
         Some(Short('h') | Long("help")) => return Ok(Options::Help),
@@ -97,6 +112,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Options, S
             ("conversations", true) => run.conversations = number(1, CONVERSATIONS_MAX as u64)? as usize,
             ("seconds", true) => run.seconds = number(1, SECONDS_MAX)?,
             ("complexity", true) => run.complexity = number(0, 10)? as u8,
+            ("listening", true) => run.duty.listening = number(17, PACKETS_MAX)? as u32,
+            ("waiting", true) => run.duty.waiting = number(WAITING_MIN, PACKETS_MAX)? as u32,
+            ("speaking", true) => run.duty.speaking = number(u64::from(Duty::SPEAKING_STEP), PACKETS_MAX)? as u32,
             ("pass-through", true) => run.pass_through = true,
             ("json", true) => run.json = true,
             ("after", false) => null.after = number(1, 10_000)? as u32,
@@ -110,6 +128,13 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Options, S
                 return Err(format!("`{}` has no option --{name} (--help shows what there is)", verb.display()));
             }
         }
+    }
+    if !run.duty.speaking.is_multiple_of(Duty::SPEAKING_STEP) {
+        let step = Duty::SPEAKING_STEP;
+        return Err(format!(
+            "--speaking {}: a multiple of {step} is wanted (sentences of whole bursts)",
+            run.duty.speaking
+        ));
     }
     Ok(if runs { Options::Run(run) } else { Options::Null(null) })
 }
@@ -138,6 +163,8 @@ mod tests {
             ("null --json", "no option --json"),
             ("null --listen here", "127.0.0.1:8000"),
             ("run 5", "--help"),
+            ("run --speaking 80", "a multiple of 12"),
+            ("run --waiting 3", "from 14 to"),
         ] {
             let why = parsed(line).expect_err(line);
             assert!(why.contains(word), "{line}: {why}");

@@ -24,6 +24,7 @@ pub struct Punctuality {
 
 /// Devices and services of all conversations.
 pub struct Peer {
+    duty: Duty,
     ends: Vec<End>,
     poll: Poll,
     /// What is to be written when: nanoseconds since the beginning, whose, what.
@@ -58,7 +59,7 @@ enum Act {
 }
 
 /// Two sides of so many conversations, over loopback.
-pub fn connect(count: usize) -> io::Result<(Vec<Sockets>, Vec<Sockets>)> {
+pub fn connect(count: usize, duty: Duty) -> io::Result<(Vec<Sockets>, Vec<Sockets>)> {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
     let address = listener.local_addr()?;
     let pair = |send_bytes: usize| -> io::Result<(TcpStream, TcpStream)> {
@@ -74,7 +75,7 @@ pub fn connect(count: usize) -> io::Result<(Vec<Sockets>, Vec<Sockets>)> {
     let (mut near, mut far) = (Vec::with_capacity(count), Vec::with_capacity(count));
     for _ in 0..count {
         // As the server has it for devices; for a request, that it goes in one write.
-        let (device, ask, voice) = (pair(8_192)?, pair(2 * ASR_ASK)?, pair(8_192)?);
+        let (device, ask, voice) = (pair(8_192)?, pair(2 * duty.asr_ask())?, pair(8_192)?);
         near.push(Sockets { device: device.0, ask: ask.0, voice: voice.0 });
         far.push(Sockets { device: device.1, ask: ask.1, voice: voice.1 });
     }
@@ -82,7 +83,7 @@ pub fn connect(count: usize) -> io::Result<(Vec<Sockets>, Vec<Sockets>)> {
 }
 
 impl Peer {
-    pub fn new(sockets: Vec<Sockets>, pass_through: bool) -> Result<Peer, String> {
+    pub fn new(sockets: Vec<Sockets>, duty: Duty, pass_through: bool) -> Result<Peer, String> {
         let poll = Poll::new().map_err(|e| e.to_string())?;
         let mut ends = Vec::with_capacity(sockets.len());
         for (n, mut sockets) in sockets.into_iter().enumerate() {
@@ -96,12 +97,13 @@ impl Peer {
         }
         let listen = br#"{"session_id":"","type":"listen","state":"start","mode":"auto"}"#;
         Ok(Peer {
+            duty,
             ends,
             poll,
             agenda: BinaryHeap::new(),
-            uplink: sound::uplink()?,
+            uplink: sound::uplink(duty)?,
             listen: frames::masked(1, listen),
-            reply: sound::reply(pass_through)?,
+            reply: sound::reply(duty, pass_through)?,
             buffer: vec![0; 1 << 18],
             lags: Vec::new(),
         })
@@ -125,7 +127,7 @@ impl Peer {
         let count = self.ends.len() as u64;
         for n in 0..count {
             // Spread over a turn.
-            self.agenda.push(Reverse((TURN_MS * 1_000_000 * n / count, n as u32, Act::Listen)));
+            self.agenda.push(Reverse((self.duty.turn_ms() * 1_000_000 * n / count, n as u32, Act::Listen)));
         }
         let mut events = Events::with_capacity(1_024);
         while !over.load(Ordering::Acquire) {
@@ -146,18 +148,18 @@ impl Peer {
     }
 
     fn act(&mut self, due: u64, n: u32, act: Act) -> io::Result<()> {
-        let frame = FRAME_MS * 1_000_000;
+        let (duty, frame) = (self.duty, FRAME_MS * 1_000_000);
         let end = &mut self.ends[n as usize];
         let mut next = |after: u64, act: Act| self.agenda.push(Reverse((due + after, n, act)));
         match act {
             Act::Listen => {
                 (end.asked, end.ordered, end.sentence) = (0, 0, 0);
-                next(TURN_MS * 1_000_000, Act::Listen);
+                next(duty.turn_ms() * 1_000_000, Act::Listen);
                 next(0, Act::Packet(0));
                 end.sockets.device.write_all(&self.listen)
             }
             Act::Packet(p) => {
-                if p + 1 < LISTENING + WAITING {
+                if p + 1 < duty.listening + duty.waiting {
                     next(frame, Act::Packet(p + 1));
                 }
                 end.sockets.device.write_all(&self.uplink[p as usize])
@@ -171,11 +173,11 @@ impl Peer {
                 end.sockets.ask.write_all(&self.buffer[..head + LLM_EVENT])
             }
             Act::Piece(p) => {
-                if (p + 1) % SENTENCE != 0 {
+                if (p + 1) % (duty.sentence() / BURST) != 0 {
                     next(PIECE_EVERY.as_nanos() as u64, Act::Piece(p + 1));
                 }
                 let piece = &self.reply[p as usize];
-                if p % SENTENCE != 0 {
+                if p % (duty.sentence() / BURST) != 0 {
                     return end.sockets.voice.write_all(piece);
                 }
                 self.buffer[TTS_HEAD..TTS_HEAD + piece.len()].copy_from_slice(piece);
@@ -186,7 +188,7 @@ impl Peer {
 
     /// Takes what has come; a request that is complete is answered later.
     fn read(&mut self, began: Instant, token: usize) -> io::Result<()> {
-        let (n, which) = (token / 3, token % 3);
+        let (n, which, asr_ask) = (token / 3, token % 3, self.duty.asr_ask());
         let end = &mut self.ends[n];
         let socket = match which {
             0 => &mut end.sockets.device,
@@ -211,10 +213,10 @@ impl Peer {
                 let before = end.asked;
                 end.asked += bytes;
                 let completes = |bytes: usize| before < bytes && end.asked >= bytes;
-                if completes(ASR_ASK) {
+                if completes(asr_ask) {
                     later(ASR_AFTER, Act::Transcript);
                 }
-                if completes(ASR_ASK + LLM_ASK) {
+                if completes(asr_ask + LLM_ASK) {
                     later(LLM_AFTER, Act::Token(0));
                 }
             }
@@ -222,7 +224,7 @@ impl Peer {
                 end.ordered += bytes;
                 while end.ordered >= TTS_ASK {
                     end.ordered -= TTS_ASK;
-                    later(TTS_AFTER, Act::Piece(end.sentence * SENTENCE));
+                    later(TTS_AFTER, Act::Piece(end.sentence * self.duty.sentence() / BURST));
                     end.sentence += 1;
                 }
             }

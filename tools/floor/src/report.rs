@@ -2,7 +2,7 @@
 
 use crate::bare::{Calls, Plan, Round};
 use crate::codec::{self, Decoder, Detector, Encoder, PACKET_BYTES};
-use crate::duty::{Duty, HEARD_FRAME, SAID_FRAME, TURN_MS};
+use crate::duty::{self, CHUNK, Duty, HEARD_FRAME, SAID_FRAME, Shown};
 use crate::peer::Punctuality;
 use crate::{clock, frames, sound};
 use serde::Serialize;
@@ -29,7 +29,7 @@ pub struct Report {
     pub pinned: bool,
     /// Of the processor, as the system says it.
     pub cpu: String,
-    pub duty: Duty,
+    pub duty: Shown,
     /// Every library call of the server, voice detection among them: what server figures are divided by.
     pub with_detection: Cost,
     pub without_detection: Cost,
@@ -88,7 +88,7 @@ impl Report {
         alone: Alone,
         peer: Punctuality,
     ) -> Report {
-        let per_turn = PerTurn::mean(rounds);
+        let per_turn = PerTurn::mean(rounds, plan.duty);
         let mut doubts = Vec::new();
         if peer.busy > PEER_BUSY_MAX {
             doubts.push(format!("the other side used {:.0} % of its core", peer.busy * 100.0));
@@ -113,9 +113,9 @@ impl Report {
             rounds: rounds.len(),
             pinned,
             cpu: cpu_name(),
-            duty: Duty::of(plan.is_pass_through()),
-            with_detection: Cost::median(rounds, true),
-            without_detection: Cost::median(rounds, false),
+            duty: Shown::of(plan.duty, plan.is_pass_through()),
+            with_detection: Cost::median(rounds, plan.duty, true),
+            without_detection: Cost::median(rounds, plan.duty, false),
             per_turn,
             alone,
             peer: PeerReport { lag_p99_ms: peer.lag_p99.as_secs_f64() * 1e3, busy: peer.busy },
@@ -180,13 +180,13 @@ impl Report {
 }
 
 impl Cost {
-    fn median(rounds: &[Round], with_detection: bool) -> Cost {
+    fn median(rounds: &[Round], duty: Duty, with_detection: bool) -> Cost {
         let of = rounds.iter().filter(|round| round.with_detection == with_detection);
-        let mut each: Vec<f64> = of.map(|round| round.cpu.as_secs_f64() * 1e6 / round.turns()).collect();
+        let mut each: Vec<f64> = of.map(|round| round.cpu.as_secs_f64() * 1e6 / round.turns(duty)).collect();
         each.sort_by(f64::total_cmp);
         let middle = each.len() / 2;
         let us = if each.len().is_multiple_of(2) { (each[middle - 1] + each[middle]) / 2.0 } else { each[middle] };
-        let per_second = us * 1e3 / TURN_MS as f64;
+        let per_second = us * 1e3 / duty.turn_ms() as f64;
         Cost {
             cpu_us_per_turn: us,
             cpu_us_per_conversation_second: per_second,
@@ -196,8 +196,8 @@ impl Cost {
 }
 
 impl PerTurn {
-    fn mean(rounds: &[Round]) -> PerTurn {
-        let turns: f64 = rounds.iter().map(Round::turns).sum();
+    fn mean(rounds: &[Round], duty: Duty) -> PerTurn {
+        let turns: f64 = rounds.iter().map(|round| round.turns(duty)).sum();
         let mean = |of: fn(&Calls) -> u64| rounds.iter().map(|round| of(&round.calls)).sum::<u64>() as f64 / turns;
         PerTurn {
             device_reads: mean(|c| c.device_reads),
@@ -216,12 +216,12 @@ impl PerTurn {
 
 impl Alone {
     /// Measures on the calling thread.
-    pub fn measure(complexity: Option<u8>) -> Result<Alone, String> {
+    pub fn measure(plan: Plan) -> Result<Alone, String> {
         let (mut decoder, mut detector) = (Decoder::new()?, Detector::new());
         let mut pcm = [0; HEARD_FRAME];
         let mut heard = Vec::new();
         let mut packets = Vec::new();
-        for mut frame in sound::uplink()? {
+        for mut frame in sound::uplink(plan.duty)? {
             let (_, packet) = frames::next(&mut frame, &mut 0).ok_or("a cut frame")?;
             packets.push(packet.to_vec());
         }
@@ -235,13 +235,14 @@ impl Alone {
         let detect_us = mean_us(heard.len(), &mut |n| {
             std::hint::black_box(detector.hear(&heard[n]));
         });
-        let Some(complexity) = complexity else { return Ok(Alone { decode_us, detect_us, encode_us: 0.0 }) };
+        let Some(complexity) = plan.complexity else { return Ok(Alone { decode_us, detect_us, encode_us: 0.0 }) };
         let mut encoder = Encoder::new(complexity)?;
-        let said = sound::reply(false)?;
+        let said = sound::reply(plan.duty, false)?;
         let frames: Vec<[i16; SAID_FRAME]> = said
             .iter()
-            .map(|piece| {
-                let (samples, _) = piece[crate::duty::CHUNK..].as_chunks::<2>();
+            .flat_map(|piece| piece[CHUNK..].chunks_exact(duty::unit(false)))
+            .map(|frame| {
+                let (samples, _) = frame.as_chunks::<2>();
                 std::array::from_fn(|i| i16::from_le_bytes(samples[i]))
             })
             .collect();
@@ -275,7 +276,7 @@ mod tests {
         Round {
             with_detection,
             cpu: Duration::from_millis(ms),
-            calls: Calls { decodes: 10 * u64::from(crate::duty::LISTENING), ..Calls::default() },
+            calls: Calls { decodes: 10 * u64::from(Duty::default().listening), ..Calls::default() },
         }
     }
 
@@ -283,18 +284,18 @@ mod tests {
     fn rounds_with_and_without_detection_are_kept_apart_and_the_median_counts() {
         let rounds = [(30, false), (60, true), (20, false), (50, true), (90, false), (400, true)];
         let rounds: Vec<Round> = rounds.map(|(ms, detects)| round(ms, detects)).to_vec();
-        let with = Cost::median(&rounds, true);
+        let with = Cost::median(&rounds, Duty::default(), true);
         assert_eq!(with.cpu_us_per_turn, 6_000.0, "60 ms for ten turns");
-        assert_eq!(Cost::median(&rounds, false).cpu_us_per_turn, 3_000.0);
-        assert_eq!(Cost::median(&rounds[..4], true).cpu_us_per_turn, 5_500.0, "of two: their mean");
-        let turn_s = TURN_MS as f64 / 1e3;
+        assert_eq!(Cost::median(&rounds, Duty::default(), false).cpu_us_per_turn, 3_000.0);
+        assert_eq!(Cost::median(&rounds[..4], Duty::default(), true).cpu_us_per_turn, 5_500.0, "of two: their mean");
+        let turn_s = Duty::default().turn_ms() as f64 / 1e3;
         assert!((with.cpu_us_per_conversation_second - 6_000.0 / turn_s).abs() < 1e-9);
         assert!((with.conversations_per_core - turn_s * 1e6 / 6_000.0).abs() < 1e-9);
     }
 
     #[test]
     fn an_other_side_that_was_late_or_busy_is_not_trusted() {
-        let plan = Plan { complexity: None, rounds: 2 };
+        let plan = Plan { duty: Duty::default(), complexity: None, rounds: 2 };
         let rounds = [round(30, true), round(20, false)];
         let alone = Alone { decode_us: 1.0, detect_us: 1.0, encode_us: 0.0 };
         let report = |peer, pinned| Report::new(plan, 10, pinned, &rounds, alone, peer);

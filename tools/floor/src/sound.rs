@@ -1,23 +1,21 @@
 //! The speech that goes around, made once before anything is measured: a person's sentence as a device sends it, and a reply as
 //! a service gives it.
 
-use crate::duty::{
-    CHUNK, HEARD_FRAME, HEARD_RATE, LISTENING, OGG_PAGE, OPUS_PACKET, SAID_FRAME, SAID_RATE, SPEAKING, WAITING,
-};
+use crate::duty::{BURST, CHUNK, Duty, HEARD_FRAME, HEARD_RATE, SAID_FRAME, SAID_RATE, unit};
 use voxlane::audio::opus::{ENCODED_BYTES_MAX, Encoder, EncoderSettings};
 use voxlane::audio::resample::Resampler;
 
-/// 3 s of speech fill the first 50 packets; then the room is quiet.
-const SPOKEN: usize = 50;
+/// The last second of listening is a quiet room; before it somebody speaks.
+const QUIET: usize = 17;
 
 /// A masked binary WebSocket frame for each packet of a turn, listening and waiting.
-pub fn uplink() -> Result<Vec<Vec<u8>>, String> {
+pub fn uplink(duty: Duty) -> Result<Vec<Vec<u8>>, String> {
     // A device's microphone without discontinuous transmission: quiet is sent as well.
     let settings = EncoderSettings { dtx: false, ..EncoderSettings::device(HEARD_RATE) };
     let mut encoder = Encoder::with(settings).map_err(|e| e.to_string())?;
-    let mut pcm = recording();
-    pcm.truncate(SPOKEN * HEARD_FRAME);
-    let frames = (LISTENING + WAITING) as usize;
+    let spoken = (duty.listening as usize).saturating_sub(QUIET);
+    let mut pcm: Vec<i16> = recording().into_iter().cycle().take(spoken * HEARD_FRAME).collect();
+    let frames = (duty.listening + duty.waiting) as usize;
     let mut noise = 1_u32;
     pcm.resize_with(frames * HEARD_FRAME, || {
         noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -31,21 +29,23 @@ pub fn uplink() -> Result<Vec<Vec<u8>>, String> {
     pcm.chunks_exact(HEARD_FRAME).map(encode).collect()
 }
 
-/// A piece of audio for each packet of a reply, as bytes of the service's answer.
-pub fn reply(pass_through: bool) -> Result<Vec<Vec<u8>>, String> {
-    if pass_through {
-        return Ok(vec![vec![0x58; CHUNK + OGG_PAGE + OPUS_PACKET]; SPEAKING as usize]);
-    }
+/// The pieces of a reply's audio, as bytes of the service's answer.
+pub fn reply(duty: Duty, pass_through: bool) -> Result<Vec<Vec<u8>>, String> {
+    let pieces = duty.speaking / BURST;
     let mut pcm = Vec::new();
     Resampler::new(HEARD_RATE, SAID_RATE).map_err(|e| e.to_string())?.process(&recording(), &mut pcm);
-    let frames: Vec<&[i16]> = pcm.chunks_exact(SAID_FRAME).collect();
-    let piece = |n: u32| {
-        let frame = frames[n as usize % frames.len()];
+    let mut frames = pcm.chunks_exact(SAID_FRAME).cycle();
+    let piece = |_| {
         let mut piece = vec![b'0'; CHUNK];
-        piece.extend(frame.iter().flat_map(|sample| sample.to_le_bytes()));
+        for frame in frames.by_ref().take(BURST as usize) {
+            match pass_through {
+                true => piece.resize(piece.len() + unit(true), 0x58),
+                false => piece.extend(frame.iter().flat_map(|sample| sample.to_le_bytes())),
+            }
+        }
         piece
     };
-    Ok((0..SPEAKING).map(piece).collect())
+    Ok((0..pieces).map(piece).collect())
 }
 
 /// A human sentence of about 8 s at 16 kHz.
@@ -57,12 +57,13 @@ fn recording() -> Vec<i16> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::duty::{OPUS_PIECE, PCM_PIECE};
 
     #[test]
     fn there_is_a_packet_for_each_frame_and_speech_is_heard_in_it() {
-        let uplink = uplink().unwrap();
-        assert_eq!(uplink.len(), (LISTENING + WAITING) as usize);
+        let duty = Duty::default();
+        let uplink = uplink(duty).unwrap();
+        assert_eq!(uplink.len(), (duty.listening + duty.waiting) as usize);
+        let spoken = duty.listening as usize - QUIET;
         let mut decoder = crate::codec::Decoder::new().unwrap();
         let mut detector = crate::codec::Detector::new();
         let mut pcm = [0; HEARD_FRAME];
@@ -75,16 +76,17 @@ mod tests {
             voiced.push(detector.hear(&pcm[..samples]));
         }
         let heard = |range: std::ops::Range<usize>| voiced[range].iter().filter(|v| **v).count();
-        assert!(heard(0..SPOKEN) > 30, "{voiced:?}");
-        assert_eq!(heard(SPOKEN + 5..voiced.len()), 0, "{voiced:?}");
+        assert!(heard(0..spoken) > 30, "{voiced:?}");
+        assert_eq!(heard(spoken + 5..voiced.len()), 0, "{voiced:?}");
     }
 
     #[test]
     fn pieces_have_the_length_that_the_duty_says() {
-        for (pass_through, len) in [(false, PCM_PIECE), (true, OPUS_PIECE)] {
-            let reply = reply(pass_through).unwrap();
-            assert_eq!(reply.len(), SPEAKING as usize);
-            assert!(reply.iter().all(|piece| piece.len() == len));
+        for pass_through in [false, true] {
+            let duty = Duty::default();
+            let reply = reply(duty, pass_through).unwrap();
+            assert_eq!(reply.len() as u32 * BURST, duty.speaking);
+            assert!(reply.iter().all(|piece| piece.len() == crate::duty::piece(pass_through)));
         }
     }
 }
