@@ -56,6 +56,8 @@ pub struct Plan {
     pub threads: u32,
     /// A name for the report.
     pub label: String,
+    /// At the end of its time the run stops at once, whoever is in the middle of a turn.
+    pub is_cut_short: bool,
 }
 
 /// Counters for those who look on, and the request to stop.
@@ -98,7 +100,15 @@ impl Plan {
         if voices.is_empty() {
             return Err("there are no voices".to_owned());
         }
-        Ok(Plan { target, utterances: voices.iter().map(said).collect(), room, threads: 1, label, scenario })
+        Ok(Plan {
+            target,
+            utterances: voices.iter().map(said).collect(),
+            room,
+            threads: 1,
+            label,
+            scenario,
+            is_cut_short: false,
+        })
     }
 
     /// A device's number as it goes over this run's wire.

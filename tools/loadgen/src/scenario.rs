@@ -32,7 +32,7 @@ pub struct Scenario {
     pub arrival: Arrival,
     /// From the first arrival to the end, ms; at the end turns that have begun are brought to their end.
     pub duration_ms: u64,
-    /// What began in the first so many ms is done but not counted.
+    /// What happens in the first so many ms is not counted, failures excepted.
     pub warmup_ms: u64,
     /// From the end of a reply's playout to the next utterance, ms.
     pub pause_ms: u64,

@@ -1,4 +1,5 @@
 //! One module for each verb: its options, its help, what it prints.
 
+pub mod find;
 pub mod report;
 pub mod run;

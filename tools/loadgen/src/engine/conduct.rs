@@ -113,13 +113,11 @@ impl Fleet<'_> {
     /// Opens the microphone at `from`, with so many packets of room before the words.
     fn listen(&mut self, i: usize, from: u64, lead: u32) {
         let utterance = self.roll(self.plan.utterances.len()) as u16;
-        let warm = self.plan.scenario.warmup_ms * 1_000_000;
         let device = &mut self.devices[i];
         device.utterance = utterance;
         (device.listen_from, device.sent, device.lead) = (from, 0, lead);
         (device.speech_end, device.is_owed) = (0, false);
         device.phase = Phase::Listening;
-        device.counts = from + u64::from(lead) * PACKET_NS >= warm && device.behaviour.is_judged();
         let mode = self.plan.scenario.mode.word();
         self.say(i, &format!("{{\"type\":\"listen\",\"state\":\"start\",\"mode\":\"{mode}\"}}"));
     }
@@ -191,6 +189,9 @@ impl Fleet<'_> {
     }
 
     pub(super) fn on_frame(&mut self, i: usize, at: u64, frame: wire::Frame<'_>) {
+        let is_warm = at >= self.plan.scenario.warmup_ms * 1_000_000;
+        let device = &mut self.devices[i];
+        device.counts = is_warm && device.behaviour.is_judged();
         match frame.opcode {
             wire::TEXT => match serde_json::from_slice::<Message<'_>>(frame.payload) {
                 Ok(message) => self.on_message(i, at, message),

@@ -104,7 +104,7 @@ pub struct Device {
     pub speech_end: u64,
     /// A reply is owed for what was said.
     pub is_owed: bool,
-    /// This turn counts: it began after the warm-up.
+    /// What it hears now counts: the warm-up is over, and its behaviour says something about the server.
     pub counts: bool,
     /// A sentence of the reply named this device.
     pub is_named: bool,

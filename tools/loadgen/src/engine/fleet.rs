@@ -88,7 +88,12 @@ impl<'a> Fleet<'a> {
                 (0..self.devices.len()).for_each(|i| self.go_home(i, now));
             }
             let everyone_is_home = self.devices.iter().all(|d| d.phase == Phase::Done);
-            if self.is_over && (everyone_is_home || now > end.min(now) + GRACE_NS || self.live.is_stopped()) {
+            if self.is_over
+                && (self.plan.is_cut_short
+                    || everyone_is_home
+                    || now > end.min(now) + GRACE_NS
+                    || self.live.is_stopped())
+            {
                 return Ok(self.tally);
             }
             if now >= departure && !self.is_over {

@@ -241,7 +241,7 @@ impl Tally {
         share("cut_off", n(Count::CutOff), n(Count::Begun));
         let class = |name: &str| self.failures.get(name).map_or(0.0, |f| f.count as f64);
         let counts = [
-            ("errors", self.failures.values().map(|f| f.count as f64).sum()),
+            ("errors", self.failures.values().map(|f| f.count).sum::<u64>() as f64),
             ("turns", n(Count::Turns)),
             ("turns_per_s", n(Count::Turns) / took_s.max(1e-9)),
             ("tones", n(Count::Tones)),

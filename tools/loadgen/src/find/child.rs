@@ -136,8 +136,8 @@ impl Drop for Server {
     }
 }
 
-/// Confines the calling process to these cores; to none is no confinement.
-fn keep_to(cores: &[usize]) -> io::Result<()> {
+/// Confines the calling thread, and those it starts, to these cores; to none is no confinement.
+pub fn keep_to(cores: &[usize]) -> io::Result<()> {
     if cores.is_empty() {
         return Ok(());
     }
@@ -152,6 +152,18 @@ fn keep_to(cores: &[usize]) -> io::Result<()> {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// The cores that this process may use.
+pub fn allowed_cores() -> Vec<usize> {
+    // SAFETY: a set of bits; all zero is the empty set.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: a system call on the calling thread (0) with a set of the size given.
+    if unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut set) } != 0 {
+        return Vec::new();
+    }
+    // SAFETY: every bit asked for lies within the set.
+    (0..8 * size_of::<libc::cpu_set_t>()).filter(|core| unsafe { libc::CPU_ISSET(*core, &set) }).collect()
 }
 
 /// The two addresses that matter. What comes after them is read and forgotten, so that the server never waits for us.

@@ -41,6 +41,8 @@ pub enum Limit {
     Workers(String, f64),
     /// Shards woke late although there was CPU: something else ran on their core, ms.
     Lateness(f64),
+    /// Nothing: more was not to be tried.
+    Asked,
     /// None of these.
     Unknown,
 }
@@ -104,6 +106,9 @@ impl fmt::Display for Limit {
                 write!(f, "workers: {pool} jobs waited {ms:.0} ms (p95) although there was CPU")
             }
             Limit::Lateness(ms) => write!(f, "loop lateness: shards woke {ms:.1} ms late (p99) although there was CPU"),
+            Limit::Asked => {
+                write!(f, "nothing yet: more was not to be tried (--max, --tries), so the figure is a lower bound")
+            }
             Limit::Unknown => write!(f, "none of CPU, workers, loop lateness, provider, memory: see what broke"),
         }
     }

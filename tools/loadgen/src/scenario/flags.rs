@@ -27,7 +27,7 @@ pub const FLAGS: &[Flag] = &[
     flag("herd", ("devices", "herd_s"), "S", "herd: from one arrival of all to the next (30)"),
     flag("seed", ("devices", "seed"), "N", "the same seed makes the same run (1)"),
     flag("duration", ("run", "duration_s"), "S", "from the first arrival to the end (60)"),
-    flag("warmup", ("run", "warmup_s"), "S", "what begins earlier is not counted (0)"),
+    flag("warmup", ("run", "warmup_s"), "S", "what happens earlier is not counted (0)"),
     flag("pause", ("talk", "pause_s"), "S", "from the end of a reply to the next utterance (0.9)"),
     flag("turns", ("talk", "turns"), "N", "turns of a device, 0 = as many as fit (0)"),
     flag("mode", ("talk", "mode"), "auto|manual|realtime", "who decides that an utterance is over (auto)"),

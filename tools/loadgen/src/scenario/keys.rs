@@ -22,7 +22,7 @@ pub fn read(r: &mut Reader<'_>) -> Scenario {
     let seed = r.number("devices", "seed", 1, 0..=u64::MAX, "Of every draw: the same seed makes the same run.");
     let duration_s =
         r.decimal("run", "duration_s", 60.0, 0.1..=DURATION_S_MAX, "From the first arrival to the end, s.");
-    let warmup_s = r.decimal("run", "warmup_s", 0.0, 0.0..=DURATION_S_MAX, "What begins earlier is not counted, s.");
+    let warmup_s = r.decimal("run", "warmup_s", 0.0, 0.0..=DURATION_S_MAX, "What happens earlier is not counted, s.");
     if warmup_s >= duration_s {
         let what = format!("a warm-up of {warmup_s} s leaves nothing of {duration_s} s");
         r.refuse("run", "warmup_s", what, Some("make it shorter, or the run longer".to_owned()));

@@ -272,7 +272,8 @@ fn preset(verb: Verb) -> Vec<(String, String)> {
     list.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect()
 }
 
-fn admin(url: &str) -> Result<SocketAddr, String> {
+/// The address in the URL of a statistics page.
+pub fn admin(url: &str) -> Result<SocketAddr, String> {
     let host = url.split_once("://").map_or(url, |(_, rest)| rest).split('/').next().unwrap_or("");
     host.parse().map_err(|_| format!("--stats wants http://ADDRESS:PORT/stats.json, not {url}"))
 }

@@ -1,0 +1,527 @@
+//! `find`: starts the server and the stand-ins, pinned apart, and searches for the greatest load at a promise.
+
+use crate::End;
+use serde_json::{Value, json};
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+use voxlane_load::engine::{self, Live, Target};
+use voxlane_load::find::child::{Launch, Server, allowed_cores, keep_to};
+use voxlane_load::find::search::Rules;
+use voxlane_load::find::settings::{Settings, Tts, assignment};
+use voxlane_load::find::{Answer, Probe, ProbeTimes, Subject, Wish};
+use voxlane_load::scenario::Scenario;
+use voxlane_load::slo::{Slo, Statistic};
+use voxlane_load::voices;
+use voxlane_standins::profile::Profile;
+use voxlane_standins::{Config, Handle, Standins};
+
+const HELP: &str = "\
+voxlane-load find: how many conversations one busy core carries at a promise, and why not more. At most three minutes.
+
+Usage:
+  voxlane-load find [options]
+
+Without --url it starts the server beside itself on a core of its own, stand-ins for the services and devices on the others, on free
+ports of this machine. Conversations are those of the design: 3 s of speech, about 5 s of reply, 0.9 s between, Opus both ways.
+
+  --tts pcm|opus         the voice gives samples, which the server encodes, or Opus packets, which it passes on (pcm)
+  --profile R1|R2|R3     stand-ins: without delay, realistic, hostile (R2)
+  --slo PROMISE          what must hold; the default is printed at the start
+  --shards N             threads that own devices (1); two need three cores
+  --complexity N|auto    Opus effort of the server (auto)
+  --set SECTION.KEY=V    any other key of the server's configuration, again and again
+  --config FILE          the server's configuration instead of a generated one; listeners and services are replaced
+  --server PATH          the server's program (voxlane beside this one)
+  --server-cores LIST    cores of the server, as in 0 or 0,1 (0)
+  --first N, --max N     the first and the greatest load tried (40, 20000)
+  --tries N              probes at most (9)
+  --floor FILE           JSON of voxlane-floor run --json: the ratio to it is told
+  --json FILE            the answer with every probe
+  --run FILE             everything about the greatest good probe, for voxlane-load report
+  --smoke                a handful of devices, two probes: does it all work?
+
+  --url URL              search a server that runs already; services are its own
+  --pid PID, --stats URL  its process and statistics; without --pid there is no figure per core
+  --i-own-this-host      it may be another machine
+
+Examples:
+  voxlane-load find
+  voxlane-load find --tts opus --json opus.json
+  voxlane-load find --slo \"first_audio.p95<1200ms,late<0.1%,errors=0\" --set vad.silence_ms=350
+";
+
+#[derive(Debug)]
+struct Options {
+    url: Option<String>,
+    is_own: bool,
+    pid: Option<u32>,
+    stats: Option<SocketAddr>,
+    tts: Tts,
+    profile: String,
+    slo: Option<Slo>,
+    shards: usize,
+    complexity: String,
+    set: Vec<(String, String)>,
+    config: Option<PathBuf>,
+    server: Option<PathBuf>,
+    server_cores: Vec<usize>,
+    rules: Rules,
+    times: ProbeTimes,
+    floor: Option<PathBuf>,
+    json: Option<PathBuf>,
+    run: Option<PathBuf>,
+}
+
+/// Runs the verb.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> End {
+    match parse(arguments) {
+        Ok(Some(options)) => search(&options),
+        Ok(None) => {
+            print!("{HELP}");
+            End::Well
+        }
+        Err(why) => End::Misuse(why),
+    }
+}
+
+/// What a realistic server can keep; endpointing waits half a second of it.
+pub fn default_slo(profile: &str) -> Slo {
+    let first_audio = match profile {
+        "R1" => 1_000,
+        "R2" => 1_600,
+        _ => 6_000,
+    };
+    let errors = if profile == "R3" { "failed<10%" } else { "errors=0" };
+    Slo::parse(&format!("first_audio.p95<{first_audio}ms,late<0.1%,{errors},crosstalk=0")).expect("a valid promise")
+}
+
+fn search(options: &Options) -> End {
+    let began = Instant::now();
+    let floor = match options.floor.as_deref().map(read_floor).transpose() {
+        Ok(floor) => floor,
+        Err(why) => return End::Misuse(why),
+    };
+    let slo = options.slo.clone().unwrap_or_else(|| default_slo(&options.profile));
+    let mut stage = match set_up(options) {
+        Ok(stage) => stage,
+        Err(why) => return End::Failed(why),
+    };
+    eprintln!("promise {slo}");
+    eprintln!("{}", stage.about);
+    let voices = voices::gather(voices::cache_folder().as_deref());
+    voices.note.iter().for_each(|note| eprintln!("voxlane-load: {note}"));
+    let utterances = match engine::utterances(&voices) {
+        Ok(utterances) => utterances,
+        Err(why) => return End::Failed(why),
+    };
+    let live = Live::default();
+    let services = stage.services.as_ref();
+    let before = std::cell::RefCell::new(services.map(Handle::lag));
+    let lag = || {
+        let now = services?.lag();
+        let last = before.borrow_mut().replace(now.clone())?;
+        let share = (now.cpu_s - last.cpu_s) / (now.wall_s - last.wall_s).max(0.001);
+        Some((share, now.p99_ms))
+    };
+    let wish = Wish {
+        subject: stage.subject.clone(),
+        slo,
+        rules: options.rules,
+        times: options.times,
+        scenario: Scenario::default(),
+        voices: &utterances,
+        services: &lag,
+        live: &live,
+    };
+    let answer = wish.find(&mut |probe| println!("{}", line(probe)));
+    let (answer, died) = (answer, stage.server.as_mut().map(Server::check));
+    if let Some(Err(why)) = died {
+        return End::Failed(why);
+    }
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(why) => return End::Failed(why),
+    };
+    let text = conclusion(options, &stage, &answer, floor);
+    println!("{text}({:.0} s)", began.elapsed().as_secs_f64());
+    let files = [
+        (&options.json, json_of(options, &stage, &answer, floor).to_string()),
+        (&options.run, answer.best.as_ref().map_or(String::new(), |best| best.outcome.json())),
+    ];
+    for (file, content) in files {
+        if let Some(file) = file
+            && let Err(e) = std::fs::write(file, content)
+        {
+            return End::Failed(format!("{}: {e}", file.display()));
+        }
+    }
+    if answer.best.is_some() { End::Well } else { End::Broken }
+}
+
+/// What a search happens on.
+struct Stage {
+    subject: Subject,
+    server: Option<Server>,
+    services: Option<Handle>,
+    about: String,
+}
+
+fn set_up(options: &Options) -> Result<Stage, String> {
+    if let Some(url) = &options.url {
+        let target = Target::parse(url, options.is_own)?;
+        let subject =
+            Subject { target, pid: options.pid, stats: options.stats, cores: options.server_cores.len().max(1) };
+        return Ok(Stage { subject, server: None, services: None, about: format!("{url}, with services of its own") });
+    }
+    let cores = allowed_cores();
+    let server_cores = options.server_cores.clone();
+    if let Some(missing) = server_cores.iter().find(|c| !cores.contains(c)) {
+        return Err(format!("core {missing} is not there; there are {cores:?}"));
+    }
+    let others: Vec<usize> = cores.iter().copied().filter(|c| !server_cores.contains(c)).collect();
+    if options.shards > 1 && cores.len() < options.shards + 1 {
+        return Err(format!(
+            "{} shards need {} cores, one of them for the load; there are {}: skipped",
+            options.shards,
+            options.shards + 1,
+            cores.len()
+        ));
+    }
+    if others.is_empty() {
+        return Err("there is no core beside the server's: load and server would disturb each other".to_owned());
+    }
+    let profile = Profile::named(&options.profile).ok_or("no such profile")?;
+    keep_to(&others).map_err(|e| format!("this process cannot be kept to cores {others:?}: {e}"))?;
+    let mut config = Config::new(profile);
+    config.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    let services = Standins::start(config).map_err(|e| format!("the stand-ins do not start: {e}"))?;
+    let settings = Settings {
+        providers: services.address(),
+        tts: options.tts,
+        shards: options.shards,
+        complexity: options.complexity.clone(),
+        connections: options.rules.most + 100,
+    };
+    let own = options.config.as_ref().map(|p| std::fs::read_to_string(p).map_err(|e| format!("{}: {e}", p.display())));
+    let (config, mut variables) = match own.transpose()? {
+        Some(text) => (text, settings.variables()),
+        None => (settings.toml(), Vec::new()),
+    };
+    variables.extend(options.set.iter().cloned());
+    let program = options.server.clone().map_or_else(beside, Ok)?;
+    let server = Server::start(&Launch { program, config, variables, cores: server_cores.clone() })?;
+    let subject = Subject {
+        target: Target::parse(&server.url, false)?,
+        pid: Some(server.pid()),
+        stats: Some(server.admin),
+        cores: server_cores.len(),
+    };
+    let about = format!(
+        "server on core {server_cores:?} with {} shard(s), devices and stand-ins ({}) on {others:?}, voice {}, complexity {}",
+        options.shards,
+        options.profile,
+        options.tts.word(),
+        options.complexity
+    );
+    Ok(Stage { subject, server: Some(server), services: Some(services), about })
+}
+
+/// The server's program in this program's folder.
+fn beside() -> Result<PathBuf, String> {
+    let own = std::env::current_exe().map_err(|e| format!("where this program is: {e}"))?;
+    let program = own.with_file_name("voxlane");
+    match program.is_file() {
+        true => Ok(program),
+        false => Err(format!("{} is not there: cargo build --release, or --server PATH", program.display())),
+    }
+}
+
+fn line(probe: &Probe) -> String {
+    let o = &probe.outcome;
+    let p95 = o.times.get("first_audio").and_then(|d| d.percentile(95.0));
+    let cores = o.server.as_ref().map_or("     –".to_owned(), |s| format!("{:>6.3}", s.cores));
+    let what = match (&o.unmeasured, probe.verdict.broken().next()) {
+        (Some(why), _) => format!("not measured: {why}"),
+        (None, None) => "good".to_owned(),
+        (None, Some(finding)) => finding.to_string(),
+    };
+    let late = o.shares.get("late").map_or("     –".to_owned(), |v| format!("{:>6.3}", v * 100.0));
+    let p95 = p95.map_or("     –".to_owned(), |v| format!("{v:>6.0}"));
+    let own = o.own.cpu * 100.0;
+    format!(
+        "{:>6} conversations: {cores} cores, first audio p95 {p95} ms, late {late} %, own {own:>3.0} %  {what}",
+        probe.n
+    )
+}
+
+fn conclusion(options: &Options, stage: &Stage, answer: &Answer, floor: Option<f64>) -> String {
+    let mut out = String::new();
+    let Some(best) = &answer.best else {
+        let _ = writeln!(out, "no load was good; limit: {}", answer.limit);
+        if let Some(broke) = &answer.broke {
+            out.push_str(&broke.verdict.to_string());
+            for (class, failures) in &broke.outcome.failures {
+                let _ = writeln!(out, "{class}: {}", failures.examples.join("; "));
+            }
+        }
+        return out;
+    };
+    let bound = if answer.found.is_lower_bound { "at least " } else { "" };
+    let _ = writeln!(out, "greatest good load: {bound}{} conversations", best.n);
+    if let Some(broke) = &answer.broke {
+        let why: Vec<String> = broke.verdict.broken().map(ToString::to_string).collect();
+        let _ = writeln!(out, "the promise broke at {}: {}", broke.n, why.join("; "));
+    }
+    let _ = writeln!(out, "limit: {}", answer.limit);
+    if let Some(us) = answer.cpu_us_per_turn() {
+        let _ = write!(out, "server CPU of a turn: {us:.0} us");
+        match floor {
+            Some(floor) => {
+                let _ = writeln!(out, ", {:.2} times the floor's {floor:.0} us", us / floor);
+            }
+            None => out.push('\n'),
+        }
+    }
+    let p999 = |name: &str, p| best.outcome.times.get(name).and_then(|d| d.statistic(Statistic::Percentile(p)));
+    if let (Some(late), Some(worst)) = (best.outcome.shares.get("late"), p999("lateness", 100.0)) {
+        let _ = writeln!(
+            out,
+            "punctual: {:.3} % of reply packets within 5 ms, the worst {worst:.1} ms late",
+            100.0 - late * 100.0
+        );
+    }
+    let _ = writeln!(out, "mode: {}{}", stage.about, in_force(stage, options));
+    match (answer.per_busy_core(), answer.found.is_lower_bound) {
+        (Some(n), true) => {
+            let _ = writeln!(out, "at least {n:.0} conversations per busy core");
+        }
+        (Some(n), false) => {
+            let _ = writeln!(out, "{n:.0} conversations per busy core");
+        }
+        (None, _) => {
+            let _ = writeln!(out, "the server's process was not watched: --pid gives the figure per core");
+        }
+    }
+    out
+}
+
+/// The complexity that the server says it encodes at, if it does.
+fn in_force(stage: &Stage, options: &Options) -> String {
+    let stats = stage.server.as_ref().and_then(|s| s.stats().ok()).unwrap_or_default();
+    let gauges = stats["all"]["gauges"].as_object();
+    let said = gauges.and_then(|g| g.iter().find(|(name, _)| name.contains("complexity")).map(|(_, v)| v.to_string()));
+    said.filter(|_| options.tts == Tts::Pcm).map_or(String::new(), |v| format!(" (now {v})"))
+}
+
+fn json_of(options: &Options, stage: &Stage, answer: &Answer, floor: Option<f64>) -> Value {
+    let first_audio = |p: &Probe, at| p.outcome.times.get("first_audio").and_then(|d| d.percentile(at));
+    let probe = |p: &Probe| {
+        json!({
+            "conversations": p.n,
+            "good": p.verdict.is_kept() && p.outcome.unmeasured.is_none(),
+            "unmeasured": p.outcome.unmeasured,
+            "broken": p.verdict.broken().map(ToString::to_string).collect::<Vec<_>>(),
+            "server_cores": p.outcome.server.as_ref().map(|s| s.cores),
+            "kinds": p.outcome.server.as_ref().map(|s| s.kinds.clone()),
+            "first_audio_ms": { "p50": first_audio(p, 50.0), "p95": first_audio(p, 95.0), "p99": first_audio(p, 99.0) },
+            "late": p.outcome.shares.get("late"),
+            "own_cpu": p.outcome.own.cpu,
+            "turns_per_s": p.outcome.counts.get("turns_per_s"),
+            "rss_mib": p.outcome.counts.get("rss_mib"),
+            "services": p.services.map(|(cpu, lag)| json!({ "cpu": cpu, "lag_p99_ms": lag })),
+        })
+    };
+    json!({
+        "schema": 1,
+        "conversations_per_busy_core": answer.per_busy_core(),
+        "is_lower_bound": answer.found.is_lower_bound,
+        "conversations": answer.found.good,
+        "broke_at": answer.found.bad,
+        "limit": answer.limit.to_string(),
+        "cpu_us_per_turn": answer.cpu_us_per_turn(),
+        "floor_ratio": floor.zip(answer.cpu_us_per_turn()).map(|(floor, us)| us / floor),
+        "tts": options.tts.word(),
+        "profile": options.profile,
+        "complexity": options.complexity,
+        "shards": options.shards,
+        "about": stage.about,
+        "probes": answer.probes.iter().map(probe).collect::<Vec<_>>(),
+    })
+}
+
+/// Microseconds of a turn, from the floor program's JSON.
+fn read_floor(path: &Path) -> Result<f64, String> {
+    let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let value: Value =
+        serde_json::from_str(&text).map_err(|e| format!("{}:{}:{}: {e}", path.display(), e.line(), e.column()))?;
+    let us = value["with_detection"]["cpu_us_per_turn"].as_f64().filter(|us| *us > 0.0);
+    us.ok_or_else(|| format!("{}: not what voxlane-floor run --json writes", path.display()))
+}
+
+fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Option<Options>, String> {
+    use lexopt::Arg::{Long, Short};
+    let mut o = Options {
+        url: None,
+        is_own: false,
+        pid: None,
+        stats: None,
+        tts: Tts::Pcm,
+        profile: "R2".to_owned(),
+        slo: None,
+        shards: 1,
+        complexity: "auto".to_owned(),
+        set: Vec::new(),
+        config: None,
+        server: None,
+        server_cores: vec![0],
+        rules: Rules::default(),
+        times: ProbeTimes::default(),
+        floor: None,
+        json: None,
+        run: None,
+    };
+    let mut has_cores = false;
+    let mut parser = lexopt::Parser::from_args(arguments);
+    while let Some(argument) = parser.next().map_err(|e| e.to_string())? {
+        let Long(name) = argument else {
+            match argument {
+                Short('h') => return Ok(None),
+                other => return Err(other.unexpected().to_string()),
+            }
+        };
+        let name = name.to_owned();
+        match name.as_str() {
+            "help" => return Ok(None),
+            "i-own-this-host" => o.is_own = true,
+            "smoke" => {
+                o.rules = Rules { first: 2, most: 4, tries: 2, ..o.rules };
+                o.times = ProbeTimes { ramp_ms: 500, hold_ms: 9_000 };
+            }
+            _ => {
+                let value = parser.value().map_err(|e| e.to_string())?.to_string_lossy().into_owned();
+                has_cores |= name == "server-cores";
+                set(&mut o, &name, value)?;
+            }
+        }
+    }
+    if !has_cores {
+        o.server_cores = (0..o.shards).collect();
+    }
+    o.rules.first = o.rules.first.min(o.rules.most);
+    Ok(Some(o))
+}
+
+fn set(o: &mut Options, name: &str, value: String) -> Result<(), String> {
+    let number = || match value.parse::<u32>() {
+        Ok(n) if n > 0 => Ok(n),
+        _ => Err(format!("--{name} wants a number above 0, not {value}")),
+    };
+    match name {
+        "url" => o.url = Some(value),
+        "pid" => o.pid = Some(number()?),
+        "stats" => o.stats = Some(super::run::admin(&value)?),
+        "tts" => {
+            o.tts = match value.as_str() {
+                "pcm" => Tts::Pcm,
+                "opus" => Tts::Opus,
+                _ => return Err(format!("--tts is pcm or opus, not {value}")),
+            }
+        }
+        "profile" if ["R1", "R2", "R3"].contains(&value.as_str()) => o.profile = value,
+        "profile" => return Err(format!("--profile is R1, R2 or R3, not {value}")),
+        "slo" => o.slo = Some(Slo::parse(&value).map_err(|fault| fault.to_string())?),
+        "shards" => o.shards = number()? as usize,
+        "complexity" => match value.parse::<u8>() {
+            Ok(0..=10) => o.complexity = value,
+            _ if value == "auto" => o.complexity = value,
+            _ => return Err(format!("--complexity is auto or 0 to 10, not {value}")),
+        },
+        "set" => o.set.push(assignment(&value)?),
+        "config" => o.config = Some(value.into()),
+        "server" => o.server = Some(value.into()),
+        "server-cores" => {
+            let cores: Result<Vec<usize>, _> = value.split(',').map(str::parse).collect();
+            o.server_cores = cores.map_err(|_| format!("--server-cores wants a list as in 0,1, not {value}"))?;
+        }
+        "first" => o.rules.first = number()?,
+        "max" => o.rules.most = number()?,
+        "tries" => o.rules.tries = number()?,
+        "floor" => o.floor = Some(value.into()),
+        "json" => o.json = Some(value.into()),
+        "run" => o.run = Some(value.into()),
+        _ => {
+            let names = [
+                "url",
+                "pid",
+                "stats",
+                "tts",
+                "profile",
+                "slo",
+                "shards",
+                "complexity",
+                "set",
+                "config",
+                "server",
+                "server-cores",
+                "first",
+                "max",
+                "tries",
+                "floor",
+                "json",
+                "run",
+                "smoke",
+            ];
+            let near = voxlane::config::mistake::nearest(name, names);
+            let hint = near.map_or(String::new(), |near| format!("; did you mean --{near}?"));
+            return Err(format!("there is no option --{name}{hint}"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Result<Option<Options>, String> {
+        parse(line.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn options_are_read() {
+        let o = read("--tts opus --profile R1 --shards 2 --set vad.silence_ms=350 --max 30").unwrap().unwrap();
+        assert_eq!((o.tts, o.profile.as_str(), o.server_cores.len()), (Tts::Opus, "R1", 2));
+        assert_eq!((o.set[0].1.as_str(), o.rules.first), ("350", 30));
+        assert!(read("--help").unwrap().is_none());
+    }
+
+    #[test]
+    fn mistakes_are_told() {
+        let wrong = |line| read(line).err().unwrap();
+        assert!(wrong("--tts mp3").contains("pcm or opus"));
+        assert!(wrong("--profile R9").contains("R1, R2 or R3"));
+        assert!(wrong("--sholo x").contains("no option --sholo"));
+        assert!(wrong("--shard 2").contains("did you mean --shards?"));
+        assert!(wrong("--first 0").contains("above 0"));
+        assert!(wrong("--set silence=3").contains("section.key=value"));
+    }
+
+    #[test]
+    fn every_profile_has_a_promise() {
+        for profile in ["R1", "R2", "R3"] {
+            assert!(default_slo(profile).to_string().contains("first_audio.p95<"));
+        }
+    }
+
+    #[test]
+    fn two_shards_on_two_cores_are_skipped_with_the_reason() {
+        if allowed_cores().len() > 2 {
+            return;
+        }
+        let why = set_up(&read("--shards 2").unwrap().unwrap()).err().unwrap();
+        assert!(why.contains("2 shards need 3 cores"), "{why}");
+    }
+}
