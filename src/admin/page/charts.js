@@ -163,7 +163,7 @@ export class TimeChart {
       cursor: { y: false, drag: { x: false, y: false }, points: { show: !this.stacked } },
       scales: { x: { time: true }, y: { range: (_, low, high) => [0, Math.max(this.least, (high || 0) * 1.08)] } },
       axes: [
-        { ...axis, size: 26, space: 50, values: (_, times) => times.map((time) => clock(time * 1000)) },
+        { ...axis, size: 26, space: 60, values: (_, times) => times.map((time) => clock(time * 1000)) },
         { ...axis, size: 54, gap: 4, values: (_, values) => values.map((value) => this.format(value)) },
       ],
       series: [{}, ...this.series.map(line)],
