@@ -11,6 +11,7 @@ voxlane-load: thousands of devices that talk to a xiaozhi-compatible server, and
 Usage:
   voxlane-load run [options]                            devices that talk, judged as devices would judge
   voxlane-load find [options]                           how many conversations a core carries at a promise
+  voxlane-load compare [options]                        two servers or configurations, in turns
   voxlane-load idle [options]                           devices that stay: the server's memory and CPU for each
   voxlane-load connect [options]                        devices that come: from accept to hello
   voxlane-load report RUN.json [OTHER.json] [options]   charts from the JSON of a run, or of two side by side
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         "idle" => verbs::run::run(Verb::Idle, arguments),
         "connect" => verbs::run::run(Verb::Connect, arguments),
         "find" => verbs::find::run(arguments),
+        "compare" => verbs::compare::run(arguments),
         "report" => verbs::report::run(arguments),
         "" | "help" | "--help" | "-h" => {
             print!("{HELP}");
@@ -52,7 +54,8 @@ fn main() -> ExitCode {
             End::Well
         }
         other => {
-            let near = voxlane::config::mistake::nearest(other, ["run", "find", "idle", "connect", "report"]);
+            let near =
+                voxlane::config::mistake::nearest(other, ["run", "find", "compare", "idle", "connect", "report"]);
             let hint = near.map_or(String::new(), |near| format!("; did you mean {near}?"));
             End::Misuse(format!("there is no verb {other}{hint} See voxlane-load --help"))
         }

@@ -1,5 +1,6 @@
 //! One module for each verb: its options, its help, what it prints.
 
+pub mod compare;
 pub mod find;
 pub mod report;
 pub mod run;

@@ -53,26 +53,27 @@ Examples:
   voxlane-load find --slo \"first_audio.p95<1200ms,late<0.1%,errors=0\" --set vad.silence_ms=350
 ";
 
+/// What is asked for.
 #[derive(Debug)]
-struct Options {
-    url: Option<String>,
-    is_own: bool,
-    pid: Option<u32>,
-    stats: Option<SocketAddr>,
-    tts: Tts,
-    profile: String,
-    slo: Option<Slo>,
-    shards: usize,
-    complexity: String,
-    set: Vec<(String, String)>,
-    config: Option<PathBuf>,
-    server: Option<PathBuf>,
-    server_cores: Vec<usize>,
-    rules: Rules,
-    times: ProbeTimes,
-    floor: Option<PathBuf>,
-    json: Option<PathBuf>,
-    run: Option<PathBuf>,
+pub struct Options {
+    pub url: Option<String>,
+    pub is_own: bool,
+    pub pid: Option<u32>,
+    pub stats: Option<SocketAddr>,
+    pub tts: Tts,
+    pub profile: String,
+    pub slo: Option<Slo>,
+    pub shards: usize,
+    pub complexity: String,
+    pub set: Vec<(String, String)>,
+    pub config: Option<PathBuf>,
+    pub server: Option<PathBuf>,
+    pub server_cores: Vec<usize>,
+    pub rules: Rules,
+    pub times: ProbeTimes,
+    pub floor: Option<PathBuf>,
+    pub json: Option<PathBuf>,
+    pub run: Option<PathBuf>,
 }
 
 /// Runs the verb.
@@ -162,21 +163,25 @@ fn search(options: &Options) -> End {
 }
 
 /// What a search happens on.
-struct Stage {
-    subject: Subject,
+pub struct Stage {
+    /// The server.
+    pub subject: Subject,
     server: Option<Server>,
     services: Option<Handle>,
     about: String,
 }
 
-fn set_up(options: &Options) -> Result<Stage, String> {
+/// Starts what is to be started.
+pub fn set_up(options: &Options) -> Result<Stage, String> {
     if let Some(url) = &options.url {
         let target = Target::parse(url, options.is_own)?;
         let subject =
             Subject { target, pid: options.pid, stats: options.stats, cores: options.server_cores.len().max(1) };
         return Ok(Stage { subject, server: None, services: None, about: format!("{url}, with services of its own") });
     }
-    let cores = allowed_cores();
+    // Once: afterwards this process is kept to some of them.
+    static CORES: std::sync::OnceLock<Vec<usize>> = std::sync::OnceLock::new();
+    let cores = CORES.get_or_init(allowed_cores);
     let server_cores = options.server_cores.clone();
     if let Some(missing) = server_cores.iter().find(|c| !cores.contains(c)) {
         return Err(format!("core {missing} is not there; there are {cores:?}"));
@@ -239,7 +244,8 @@ fn beside() -> Result<PathBuf, String> {
     }
 }
 
-fn line(probe: &Probe) -> String {
+/// A probe in a line.
+pub fn line(probe: &Probe) -> String {
     let o = &probe.outcome;
     let p95 = o.times.get("first_audio").and_then(|d| d.percentile(95.0));
     let cores = o.server.as_ref().map_or("     –".to_owned(), |s| format!("{:>6.3}", s.cores));
@@ -361,7 +367,8 @@ fn read_floor(path: &Path) -> Result<f64, String> {
     us.ok_or_else(|| format!("{}: not what voxlane-floor run --json writes", path.display()))
 }
 
-fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Option<Options>, String> {
+/// `None` asks for the help.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Option<Options>, String> {
     use lexopt::Arg::{Long, Short};
     let mut o = Options {
         url: None,

@@ -1,0 +1,177 @@
+//! `compare`: two servers or two configurations, in turns.
+
+use super::find::{Options, set_up};
+use crate::End;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use voxlane_load::compare::{Comparison, order};
+use voxlane_load::engine::{self, Live};
+use voxlane_load::find::{Probe, Wish};
+use voxlane_load::scenario::Scenario;
+use voxlane_load::slo::Slo;
+use voxlane_load::voices;
+
+const HELP: &str = "\
+voxlane-load compare: two servers or two configurations, in turns (A B, B A, ...), ratios with intervals.
+
+Usage:
+  voxlane-load compare --config-a FILE --config-b FILE [options]
+  voxlane-load compare --a URL --b URL [--pid-a PID --pid-b PID] [options]
+  voxlane-load compare --set-b tts.opus_complexity=0 [options]         the same configuration but for one key
+
+  --a, --b URL               servers that run already; else each is started on --server-cores with stand-ins beside it
+  --pid-a, --pid-b PID       their processes, for CPU and memory
+  --config-a, --config-b F   configurations of the servers to start; none: the generated one
+  --server-a, --server-b F   programs to start (voxlane beside this one)
+  --set-a, --set-b S.K=V     a key of one configuration, again and again
+  --devices N                conversations at a time (40)
+  --rounds N                 rounds, each with A and B (5); three at least give an interval
+  and of find: --tts --profile --shards --complexity --set --server-cores --i-own-this-host
+";
+
+/// Runs the verb.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> End {
+    let plan = match parse(arguments) {
+        Ok(Some(plan)) => plan,
+        Ok(None) => {
+            print!("{HELP}");
+            return End::Well;
+        }
+        Err(why) => return End::Misuse(why),
+    };
+    match compare(&plan) {
+        Ok(comparison) => {
+            print!("{}", comparison.table());
+            End::Well
+        }
+        Err(why) => End::Failed(why),
+    }
+}
+
+#[derive(Debug)]
+struct Pair {
+    a: Options,
+    b: Options,
+    devices: u32,
+    rounds: usize,
+}
+
+fn compare(pair: &Pair) -> Result<Comparison, String> {
+    let voices = voices::gather(voices::cache_folder().as_deref());
+    let utterances = engine::utterances(&voices)?;
+    let live = Live::default();
+    let measure = |options: &Options| -> Result<Probe, String> {
+        // A server of its own for every probe: nothing is left of the one before.
+        let stage = set_up(options)?;
+        let wish = Wish {
+            subject: stage.subject.clone(),
+            slo: Slo { conditions: Vec::new() },
+            rules: options.rules,
+            times: options.times,
+            scenario: Scenario::default(),
+            voices: &utterances,
+            services: &|| None,
+            live: &live,
+        };
+        wish.probe(pair.devices)
+    };
+    let mut comparison = Comparison::default();
+    for round in 0..pair.rounds {
+        let (mut a, mut b) = (None, None);
+        for is_b in order(round) {
+            let (options, place, name) = if is_b { (&pair.b, &mut b, 'B') } else { (&pair.a, &mut a, 'A') };
+            let probe = measure(options)?;
+            println!("round {} of {}: {name} {}", round + 1, pair.rounds, super::find::line(&probe));
+            *place = Some(probe);
+        }
+        comparison.rounds.extend(a.zip(b));
+    }
+    Ok(comparison)
+}
+
+fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Option<Pair>, String> {
+    use lexopt::Arg::{Long, Short};
+    let (mut devices, mut rounds) = (40, 5);
+    // What is for both, for A and for B; each read as the options of find.
+    let (mut both, mut a, mut b): (Vec<String>, Vec<String>, Vec<String>) = Default::default();
+    let mut parser = lexopt::Parser::from_args(arguments);
+    while let Some(argument) = parser.next().map_err(|e| e.to_string())? {
+        let Long(name) = argument else {
+            match argument {
+                Short('h') => return Ok(None),
+                other => return Err(other.unexpected().to_string()),
+            }
+        };
+        let name = name.to_owned();
+        if name == "help" {
+            return Ok(None);
+        }
+        if name == "i-own-this-host" || name == "smoke" {
+            both.push(format!("--{name}"));
+            continue;
+        }
+        let value = parser.value().map_err(|e| e.to_string())?.to_string_lossy().into_owned();
+        let number = || {
+            value.parse::<u32>().ok().filter(|n| *n > 0).ok_or(format!("--{name} wants a number above 0, not {value}"))
+        };
+        match name.as_str() {
+            "devices" => devices = number()?,
+            "rounds" => rounds = number()? as usize,
+            "a" => a.extend(["--url".to_owned(), value]),
+            "b" => b.extend(["--url".to_owned(), value]),
+            _ => match (name.strip_suffix("-a"), name.strip_suffix("-b")) {
+                (Some(name), _) => a.extend([format!("--{name}"), value]),
+                (_, Some(name)) => b.extend([format!("--{name}"), value]),
+                _ => both.extend([format!("--{name}"), value]),
+            },
+        }
+    }
+    if a == b {
+        return Err("A and B are the same; see voxlane-load compare --help".to_owned());
+    }
+    let options = |own: &[String]| -> Result<Options, String> {
+        let all = both.iter().chain(own).map(OsString::from);
+        super::find::parse(all)?.ok_or_else(|| "--help".to_owned())
+    };
+    let mut pair = Pair { a: options(&a)?, b: options(&b)?, devices, rounds };
+    if pair.a.url.is_some() != pair.b.url.is_some() {
+        return Err("give --a and --b, or neither".to_owned());
+    }
+    for side in [&mut pair.a, &mut pair.b] {
+        side.rules.most = side.rules.most.max(devices);
+    }
+    Ok(Some(pair))
+}
+
+/// Configurations of the two sides.
+#[cfg(test)]
+fn configs(pair: &Pair) -> [Option<PathBuf>; 2] {
+    [pair.a.config.clone(), pair.b.config.clone()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Result<Option<Pair>, String> {
+        parse(line.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn options_belong_to_one_side_or_to_both() {
+        let pair = read("--config-a a.toml --config-b b.toml --tts opus --rounds 3 --devices 7").unwrap().unwrap();
+        assert_eq!(configs(&pair), [Some("a.toml".into()), Some("b.toml".into())]);
+        assert_eq!((pair.rounds, pair.devices, pair.a.tts == pair.b.tts), (3, 7, true));
+        let pair = read("--set-b vad.silence_ms=350").unwrap().unwrap();
+        assert_eq!((pair.a.set.len(), pair.b.set.len()), (0, 1));
+    }
+
+    #[test]
+    fn mistakes_are_told() {
+        let wrong = |line| read(line).err().unwrap();
+        assert!(wrong("--rounds 3").contains("are the same"));
+        assert!(wrong("--a ws://127.0.0.1:1/").contains("give --a and --b"));
+        assert!(wrong("--set-b x").contains("section.key=value"));
+        assert!(wrong("--rounds 0 --set-b a.b=1").contains("above 0"));
+    }
+}
