@@ -158,6 +158,16 @@ struct Conversation {
     step: u32,
 }
 
+/// What a step of a reply did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Done,
+    /// Its packet has not come yet.
+    NotThere,
+    /// It was the farewell.
+    Last,
+}
+
 /// A step is late from here on, beats.
 const LATE: u64 = 5;
 
@@ -184,7 +194,8 @@ impl Server {
             now: 0,
             wheel: (0..FRAME_MS).map(|_| Vec::with_capacity(conversations.len())).collect(),
             conversations,
-            buffer: vec![0; 65_536],
+            // One read takes all that can wait, even when we were kept from running for a while.
+            buffer: vec![0; 1 << 20],
             calls: Calls::default(),
         })
     }
@@ -221,10 +232,14 @@ impl Server {
         let mut at = 0;
         while let Some(&n) = slot.get(at) {
             let conversation = &mut conversations[n as usize];
-            if *now >= conversation.due && conversation.step(*now, calls)? {
-                slot.swap_remove(at);
-            } else {
-                at += 1;
+            // More than one where the service was late: the device pauses once, and the schedule stays.
+            let mut step = Step::Done;
+            while step == Step::Done && *now >= conversation.due {
+                step = conversation.step(*now, calls)?;
+            }
+            match step {
+                Step::Last => drop(slot.swap_remove(at)),
+                Step::Done | Step::NotThere => at += 1,
             }
         }
         Ok(())
@@ -238,7 +253,7 @@ impl Server {
         let mut at = 0;
         while let Some((opcode, packet)) = frames::next(&mut self.buffer[..len], &mut at) {
             if opcode != 2 {
-                conversation.begin_turn()?;
+                conversation.begin_turn();
                 continue;
             }
             conversation.heard += 1;
@@ -256,7 +271,8 @@ impl Server {
                 conversation.unsent = conversation.duty.asr_ask();
                 conversation.ask(&mut self.calls)?;
                 // The reply begins one frame after its messages.
-                conversation.due = self.now + u64::from(conversation.duty.waiting - 1) * FRAME_MS;
+                let due = self.now + u64::from(conversation.duty.waiting - 1) * FRAME_MS;
+                conversation.begin_reply(due)?;
                 self.wheel[(conversation.due % FRAME_MS) as usize].push(n as u32);
             }
         }
@@ -309,18 +325,25 @@ impl Conversation {
             ends: Vec::with_capacity(plan.duty.speaking as usize),
             sent: 0,
             due: 0,
-            step: 0,
+            // Behind the last step of a reply of which nothing was said.
+            step: plan.duty.speaking + 2,
         })
     }
 
-    /// `listen start`: the ear and the reply begin anew.
-    fn begin_turn(&mut self) -> io::Result<()> {
-        if self.heard > 0 && self.step <= self.stop() {
-            return Err(io::Error::other("a turn began before the last was over: too many conversations for a core"));
-        }
+    /// `listen start`: the ear begins anew. The farewell of the reply before may still be due, if this side is a frame behind.
+    fn begin_turn(&mut self) {
         self.decoder.reset();
-        (self.heard, self.answered, self.asked, self.spoken) = (0, 0, 0, 0);
-        (self.sent, self.step) = (0, 0);
+        (self.heard, self.answered) = (0, 0);
+    }
+
+    /// The utterance is over: a reply will be due at `due`.
+    fn begin_reply(&mut self, due: u64) -> io::Result<()> {
+        if self.step <= self.stop() {
+            return Err(io::Error::other(
+                "a reply was due before the last was over: too many conversations for a core",
+            ));
+        }
+        (self.asked, self.spoken, self.sent, self.step, self.due) = (0, 0, 0, 0, due);
         self.outbox.clear();
         self.ends.clear();
         Ok(())
@@ -331,8 +354,8 @@ impl Conversation {
         1 + self.duty.speaking
     }
 
-    /// One step of the reply; whether it was the last.
-    fn step(&mut self, now: u64, calls: &mut Calls) -> io::Result<bool> {
+    /// One step of the reply.
+    fn step(&mut self, now: u64, calls: &mut Calls) -> io::Result<Step> {
         let late = now - self.due > LATE;
         let begin = if self.sent == 0 { 0 } else { self.ends[self.sent as usize - 1] as usize };
         let wanted = match self.step {
@@ -340,9 +363,9 @@ impl Conversation {
             step => (LEAD + step - 1).min(self.duty.speaking),
         };
         if wanted as usize > self.ends.len() {
-            // The service is behind: the device pauses, and we look again at the next beat of this wheel.
+            // The service is behind: we look again in the next frame.
             calls.packets_late += 1;
-            return Ok(false);
+            return Ok(Step::NotThere);
         }
         match self.step {
             0 => self.tell(SAY_START, calls)?,
@@ -359,7 +382,7 @@ impl Conversation {
         self.sent = wanted;
         self.step += 1;
         self.due += FRAME_MS;
-        Ok(self.step > self.stop())
+        Ok(if self.step > self.stop() { Step::Last } else { Step::Done })
     }
 
     /// A message to the device.

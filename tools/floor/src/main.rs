@@ -104,3 +104,33 @@ fn allow_files(needed: u64) -> Result<(), String> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use duty::Duty;
+
+    #[test]
+    fn every_conversation_makes_the_calls_of_its_duty() {
+        let duty = Duty { listening: 17, waiting: 14, speaking: 12 };
+        for pass_through in [false, true] {
+            let options = RunOptions { duty, conversations: 3, seconds: 1, complexity: 0, pass_through, json: true };
+            let mut rounds = 0;
+            let report = measure(options, &mut |_| rounds += 1).expect("it runs");
+            assert_eq!((rounds, report.rounds), (2, 2));
+            let turn = report.per_turn;
+            // A round may begin while a packet is under way.
+            let close = |value: f64, expected: f64| (value - expected).abs() <= 1.0;
+            assert!(close(turn.decodes, 17.0) && close(turn.packets_out, 12.0), "{turn:?}");
+            assert!(close(turn.encodes, if pass_through { 0.0 } else { 12.0 }), "{turn:?}");
+            assert!(close(turn.detections * 2.0, 17.0), "only in every second round: {turn:?}");
+            // Requests: a transcript, an answer, three sentences.
+            assert!(close(turn.service_writes, 5.0), "{turn:?}");
+            assert!(report.with_detection.cpu_us_per_turn > 0.0 && report.without_detection.cpu_us_per_turn > 0.0);
+            let json: serde_json::Value =
+                serde_json::from_str(&serde_json::to_string(&report).expect("JSON")).expect("JSON");
+            assert_eq!(json["mode"], if pass_through { "pass-through" } else { "encode" });
+            assert!(json["with_detection"]["cpu_us_per_turn"].is_f64(), "what load tools read");
+        }
+    }
+}
