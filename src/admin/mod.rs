@@ -11,6 +11,7 @@
 //! is set. Neighbours: `wire` reads and writes HTTP; `metrics` holds what is shown. Never here: anything about a conversation.
 
 pub mod device;
+mod flame;
 pub mod guard;
 pub mod live;
 pub mod operator;

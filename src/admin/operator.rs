@@ -1,5 +1,6 @@
 //! What an operator asks: metrics, statistics, health.
 
+use super::flame;
 use super::guard::{Guard, Pass};
 use super::live::Live;
 use super::{Keep, NOT_FOUND, READ_ONLY, Request, Routes, page};
@@ -44,6 +45,7 @@ impl Routes for AdminRoutes {
         let path = request.head.path;
         let part = page::part(path);
         let is_known = matches!(path, "/metrics" | "/stats.json" | "/turns.json" | "/live" | "/healthz" | "/readyz")
+            || path == flame::PATH
             || part.is_some();
         // The page itself holds nothing; it asks for the token.
         let is_open = matches!(path, "/healthz" | "/readyz") || part.is_some();
@@ -57,10 +59,14 @@ impl Routes for AdminRoutes {
     }
 
     fn begin(&self, request: &Request<'_>, out: &mut Vec<u8>) -> Option<Keep> {
-        let is_live = request.head.path == "/live" && request.head.method == "GET";
-        if !is_live || self.guard.judge(request) != Ok(Pass::All) {
+        let path = request.head.path;
+        let goes_on = matches!(path, "/live" | flame::PATH) && request.head.method == "GET";
+        if !goes_on || self.guard.judge(request) != Ok(Pass::All) {
             self.answer(request, out);
             return None;
+        }
+        if path == flame::PATH {
+            return flame::begin(request, LINES, out);
         }
         let seat = self.live.seat();
         match &seat {
@@ -96,6 +102,7 @@ impl AdminRoutes {
                 let json = Value::from(turns::all_to_json(&last, self.clock.now(), UnixMs::now()));
                 request.respond(200, JSON, LINES, format!("{json}\n").as_bytes(), out);
             }
+            flame::PATH => request.say(200, LINES, "", out),
             // A HEAD of `/live`: the only page that is left, and one without a length.
             _ => respond_endless(EVENTS, LINES, out),
         }

@@ -16,6 +16,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Mutex;
 
+mod flames;
 mod watchers;
 
 struct Stand {
@@ -166,7 +167,7 @@ fn without_the_token_only_health_is_told() {
     let readiness = Readiness::default();
     let _asr = readiness.part("asr", "secret reason");
     let stand = Stand::admin(Some("s3cret"), readiness);
-    for path in ["/metrics", "/stats.json", "/turns.json", "/live", "/nothing"] {
+    for path in ["/metrics", "/stats.json", "/turns.json", "/live", "/debug/flamegraph", "/nothing"] {
         let answer = stand.get(path);
         assert_eq!(status(&answer), "401", "{path}");
         assert!(answer.contains("WWW-Authenticate: Bearer\r\n"));
