@@ -117,7 +117,7 @@ impl<'a> Fleet<'a> {
                     self.on_writable(i);
                 }
                 if event.is_readable() || event.is_read_closed() {
-                    self.on_readable(i);
+                    self.on_readable(i, event.is_read_closed());
                 }
             }
             self.fire();
@@ -237,7 +237,8 @@ impl<'a> Fleet<'a> {
         device.unsent = Vec::new();
     }
 
-    fn on_readable(&mut self, i: usize) {
+    /// `is_last`: the server has closed its side, and no event will tell of it again.
+    fn on_readable(&mut self, i: usize, is_last: bool) {
         let behaviour = self.devices[i].behaviour;
         let is_greeted = !matches!(self.devices[i].phase, Phase::Connecting | Phase::Upgrading | Phase::Greeting);
         if is_greeted && behaviour == Behaviour::Deaf {
@@ -248,6 +249,9 @@ impl<'a> Fleet<'a> {
             return;
         }
         self.read(i, READ);
+        if is_last && self.devices[i].stream.is_some() {
+            self.read(i, usize::MAX);
+        }
         self.rearm(i);
     }
 
@@ -280,8 +284,8 @@ impl<'a> Fleet<'a> {
                     }
                     self.read = buffer;
                     left -= n;
-                    // A short read means that nothing is left.
-                    if n < room || left == 0 {
+                    // A short read means that nothing is left, but for the end.
+                    if (n < room && most != usize::MAX) || left == 0 {
                         return;
                     }
                 }

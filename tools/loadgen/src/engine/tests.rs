@@ -1,6 +1,8 @@
 //! Whole fleets against the real server in this process, with scripted services. They gate on errors, order and counts, never
 //! on time.
 
+mod bad_server;
+
 use super::*;
 use crate::slo::Slo;
 use std::path::Path;

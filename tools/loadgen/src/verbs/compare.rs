@@ -3,7 +3,6 @@
 use super::find::{Options, set_up};
 use crate::End;
 use std::ffi::OsString;
-use std::path::PathBuf;
 use voxlane_load::compare::{Comparison, order};
 use voxlane_load::engine::{self, Live};
 use voxlane_load::find::{Probe, Wish};
@@ -143,12 +142,6 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Option<Pair>, 
     Ok(Some(pair))
 }
 
-/// Configurations of the two sides.
-#[cfg(test)]
-fn configs(pair: &Pair) -> [Option<PathBuf>; 2] {
-    [pair.a.config.clone(), pair.b.config.clone()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,7 +153,8 @@ mod tests {
     #[test]
     fn options_belong_to_one_side_or_to_both() {
         let pair = read("--config-a a.toml --config-b b.toml --tts opus --rounds 3 --devices 7").unwrap().unwrap();
-        assert_eq!(configs(&pair), [Some("a.toml".into()), Some("b.toml".into())]);
+        let configs = [&pair.a.config, &pair.b.config].map(|c| c.as_ref().unwrap().display().to_string());
+        assert_eq!(configs, ["a.toml", "b.toml"]);
         assert_eq!((pair.rounds, pair.devices, pair.a.tts == pair.b.tts), (3, 7, true));
         let pair = read("--set-b vad.silence_ms=350").unwrap().unwrap();
         assert_eq!((pair.a.set.len(), pair.b.set.len()), (0, 1));
