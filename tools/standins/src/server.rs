@@ -11,7 +11,7 @@ use crate::connection::{Connection, OUT_BYTES, Phase};
 use crate::lag::Lag;
 use crate::profile::Profile;
 use crate::service::Service;
-use crate::voice::Piece;
+use crate::voice::{Piece, Voice};
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token, Waker};
 use std::cmp::Reverse;
@@ -85,12 +85,13 @@ impl Standins {
         let address = listener.local_addr()?;
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        let voice = Voice::new().map_err(io::Error::other)?;
         let (questions, asked) = sync_channel(ASKED);
         let thread = std::thread::Builder::new().name("standins".to_owned()).spawn(move || {
             if let Some(id) = config.core {
                 core_affinity::set_for_current(core_affinity::CoreId { id });
             }
-            Loop::new(poll, listener, config, asked).run()
+            Loop::new(poll, listener, config, voice, asked).run()
         })?;
         Ok(Handle { address, waker, questions, thread: Some(thread) })
     }
@@ -164,7 +165,7 @@ struct Loop {
 }
 
 impl Loop {
-    fn new(poll: Poll, listener: TcpListener, config: Config, asked: Receiver<Question>) -> Loop {
+    fn new(poll: Poll, listener: TcpListener, config: Config, voice: Voice, asked: Receiver<Question>) -> Loop {
         Loop {
             poll,
             listener,
@@ -172,7 +173,7 @@ impl Loop {
             connections: Vec::new(),
             free: Vec::new(),
             timers: BinaryHeap::new(),
-            service: Service::new(config.profile, config.seed),
+            service: Service::new(config.profile, config.seed, voice),
             serial: 0,
             read: vec![0; READ_BYTES].into(),
             samples: Vec::with_capacity(READ_BYTES / 2),

