@@ -61,7 +61,7 @@ impl Page {
         }
         for m in Series::ALL {
             let snapshot = sum.series(*m);
-            // Twenty-three lines each: a series that nobody has used yet is left out.
+            // Twenty-four lines each: a series that nobody has used yet is left out.
             if snapshot.count() > 0 {
                 self.histogram(*m, &home, snapshot);
             }

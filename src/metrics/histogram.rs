@@ -1,10 +1,11 @@
-//! A log-linear histogram of microseconds that one thread writes and any may read, and the last 1000 values beside it.
+//! A histogram of microseconds that one thread writes and any may read, and the last 1000 values beside it.
 //!
-//! The histogram answers for the life of the process, within 1/64 (1.6 %) of the true value; the ring answers exactly for the
-//! last 1000 values. Values below 64 µs have a bucket each; from there on every doubling is cut into 32 equal buckets, so a
-//! bucket is never wider than 1/32 of its lower end, and its middle never further than 1/64 from any value in it.
+//! The histogram answers for the life of the process, within 1 % of the true value; the ring answers exactly for the last 1000
+//! values. Values below 100 µs have a bucket each; from there on every decade is cut into 160 buckets: 50 from 1 to 2, 60 from
+//! 2 to 5, 50 from 5 to 10. So every round number is the border of a bucket, and what is said of the targets (1 ms, 5 ms,
+//! 60 ms, 600 ms, 800 ms) is a count and no estimate.
 //!
-//! Size: 704 buckets of 8 bytes (5.5 KiB; 32-bit ones would wrap within two days at 25,000 frames a second) and 4 KB of ring,
+//! Size: 1,060 buckets of 8 bytes (8.3 KiB; 32-bit ones would wrap within two days at 25,000 frames a second) and 4 KB of ring,
 //! taken at the first value, or beforehand by [`Histogram::warm`]: most workers use a few of the series only.
 
 use crate::time::Duration;
@@ -16,14 +17,14 @@ use std::sync::atomic::{
 
 /// Values kept for the exact recent percentile (seed: the last 1000).
 pub const RECENT: usize = 1_000;
-/// Sub-buckets of a doubling.
-const SUB: usize = 32;
 /// Values below this have a bucket each.
-const EXACT: usize = 2 * SUB;
-/// Doublings above [`EXACT`]: 2^6 µs … 2^26 µs = 67 s. No wait of the server is longer (`limits`: 60 s).
-const DOUBLINGS: usize = 20;
+const EXACT: usize = 100;
+/// Buckets of a decade.
+const DECADE: usize = 160;
+/// Decades above [`EXACT`]: 100 µs … 100 s. No wait of the server is longer (`limits`: 60 s).
+const DECADES: usize = 6;
 /// Fine buckets; the last also takes what is longer.
-pub const BUCKETS: usize = EXACT + DOUBLINGS * SUB;
+pub const BUCKETS: usize = EXACT + DECADES * DECADE;
 
 /// One writer, any number of readers; see the file's documentation.
 #[derive(Default)]
@@ -185,7 +186,7 @@ impl Snapshot {
         (self.count > 0).then(|| Duration::from_micros(self.sum_us / self.count))
     }
 
-    /// The `p`-th percentile (0 … 100) of all values, by nearest rank, within 1/64 of the true value; the 100th is exact.
+    /// The `p`-th percentile (0 … 100) of all values, by nearest rank, within 1 % of the true value; the 100th is exact.
     pub fn percentile(&self, p: f64) -> Option<Duration> {
         let rank = nearest_rank(p, self.count)?;
         if rank + 1 == self.count {
@@ -224,23 +225,12 @@ impl Snapshot {
     }
 }
 
-/// Bounds of the exposition's buckets, µs: the borders of fine buckets next to 50 µs, 100 µs, 250 µs … 60 s, so that the
-/// counts are exact. Whole microseconds are recorded, cut off; so "below the border" and "at most the border" are the same.
-pub const BOUNDS_US: [u64; 20] = {
-    let wanted = [
-        50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 20_000, 50_000, 100_000, 250_000, 500_000, 800_000, 1_000_000,
-        2_500_000, 5_000_000, 10_000_000, 30_000_000, 60_000_000,
-    ];
-    let mut bounds = [0; 20];
-    let mut i = 0;
-    while i < bounds.len() {
-        let bucket = index(wanted[i] as u32);
-        let (low, high) = (lower(bucket), lower(bucket + 1));
-        bounds[i] = if wanted[i] - low <= high - wanted[i] { low } else { high };
-        i += 1;
-    }
-    bounds
-};
+/// Bounds of the exposition's buckets, µs: borders of fine buckets, so that the counts are exact, and the targets among them.
+/// Whole microseconds are recorded, cut off; so "below the border" and "at most the border" are the same.
+pub const BOUNDS_US: [u64; 21] = [
+    50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 20_000, 60_000, 100_000, 250_000, 500_000, 600_000, 800_000,
+    1_000_000, 2_500_000, 5_000_000, 10_000_000, 30_000_000, 60_000_000,
+];
 
 /// The place of the `p`-th percentile among `n` values in ascending order, counted from 0.
 fn nearest_rank(p: f64, n: u64) -> Option<u64> {
@@ -255,13 +245,18 @@ fn nearest_rank(p: f64, n: u64) -> Option<u64> {
 
 /// The bucket of a value.
 const fn index(us: u32) -> usize {
-    let us = us as usize;
-    if us < EXACT {
-        return us;
+    if us < EXACT as u32 {
+        return us as usize;
     }
-    // How far to shift until the value lies in SUB … 2·SUB: its leading bits then are the bucket within the doubling.
-    let shift = (us.ilog2() - SUB.ilog2()) as usize;
-    let at = (shift + 1) * SUB + (us >> shift) - SUB;
+    let decade = us.ilog10() as usize - 2;
+    // The first three digits, 100 … 999.
+    let digits = (us / POWERS[decade]) as usize;
+    let within = match digits {
+        ..200 => (digits - 100) / 2,
+        200..500 => 50 + (digits - 200) / 5,
+        _ => 110 + (digits - 500) / 10,
+    };
+    let at = EXACT + decade * DECADE + within;
     if at < BUCKETS { at } else { BUCKETS - 1 }
 }
 
@@ -270,9 +265,17 @@ const fn lower(bucket: usize) -> u64 {
     if bucket < EXACT {
         return bucket as u64;
     }
-    let shift = bucket / SUB - 1;
-    ((bucket % SUB + SUB) as u64) << shift
+    let (decade, within) = ((bucket - EXACT) / DECADE, (bucket - EXACT) % DECADE);
+    let digits = match within {
+        ..50 => 100 + 2 * within,
+        50..110 => 200 + 5 * (within - 50),
+        _ => 500 + 10 * (within - 110),
+    };
+    digits as u64 * POWERS[decade] as u64
 }
+
+/// What the first three digits are counted in, by decade.
+const POWERS: [u32; 8] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000];
 
 #[cfg(test)]
 #[path = "histogram/tests.rs"]

@@ -59,7 +59,7 @@ impl Panel {
         self.series[series as usize].record(value.as_micros().min(u64::MAX as u128) as u64);
     }
 
-    /// Takes the memory of every series and of the turns now: a shard's first frame shall not allocate (10 KB each; see
+    /// Takes the memory of every series and of the turns now: a shard's first frame shall not allocate (12 KB each; see
     /// `histogram`, `turns`).
     pub fn warm(&self) {
         self.series.iter().for_each(Histogram::warm);

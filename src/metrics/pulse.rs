@@ -60,7 +60,7 @@ type Counters = Box<[u64; COUNTERS]>;
 
 #[derive(Default)]
 struct ShardReading {
-    /// Only in the newest two readings: two times 5.5 KiB a shard.
+    /// Only in the newest two readings: two times 8.3 KiB a shard.
     lateness: Option<Box<(Snapshot, Snapshot)>>,
     gauges: Vec<i64>,
     busy_us: u64,

@@ -64,12 +64,12 @@ voxlane_sessions{shard="1"} 1
 # TYPE voxlane_frame_lateness_seconds histogram
 voxlane_frame_lateness_seconds_bucket{shard="0",le="0.00005"} 1
 voxlane_frame_lateness_seconds_bucket{shard="0",le="0.0001"} 1
-voxlane_frame_lateness_seconds_bucket{shard="0",le="0.000248"} 1
-voxlane_frame_lateness_seconds_bucket{shard="0",le="0.000496"} 1
-voxlane_frame_lateness_seconds_bucket{shard="0",le="0.000992"} 1
-voxlane_frame_lateness_seconds_bucket{shard="0",le="0.002496"} 1
-voxlane_frame_lateness_seconds_bucket{shard="0",le="0.004992"} 2
-voxlane_frame_lateness_seconds_bucket{shard="0",le="0.009984"} 2
+voxlane_frame_lateness_seconds_bucket{shard="0",le="0.00025"} 1
+voxlane_frame_lateness_seconds_bucket{shard="0",le="0.0005"} 1
+voxlane_frame_lateness_seconds_bucket{shard="0",le="0.001"} 1
+voxlane_frame_lateness_seconds_bucket{shard="0",le="0.0025"} 1
+voxlane_frame_lateness_seconds_bucket{shard="0",le="0.005"} 2
+voxlane_frame_lateness_seconds_bucket{shard="0",le="0.01"} 2
 "#,
         r#"voxlane_frame_lateness_seconds_bucket{shard="1",le="+Inf"} 3
 voxlane_frame_lateness_seconds_sum{shard="1"} 90.00494
