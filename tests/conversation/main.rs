@@ -8,6 +8,7 @@ mod support;
 mod failures;
 mod neighbours;
 mod operation;
+mod profile;
 mod services;
 mod turns;
 
