@@ -4,6 +4,7 @@
 //! Everything happens on a fixed schedule: a packet is due when its last sample would have been spoken, however late the one
 //! before was, and times count from when things were due. So a slow server cannot slow down what is asked of it.
 
+mod checkin;
 mod conduct;
 pub mod device;
 mod fleet;
@@ -94,9 +95,6 @@ impl Plan {
         };
         let room = voices::room().repeat(6);
         let room = if is_pcm { raw(&room) } else { voices::packets(&room).map_err(|e| format!("encoder: {e:?}"))? };
-        if scenario.checkin {
-            return Err("the check-in is not spoken yet: leave `checkin` out".to_owned());
-        }
         if voices.is_empty() {
             return Err("there are no voices".to_owned());
         }

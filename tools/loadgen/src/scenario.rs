@@ -44,7 +44,7 @@ pub struct Scenario {
     pub framing: u8,
     /// What the uplink is.
     pub codec: Codec,
-    /// Whether each device checks in at `ota` first, and uses the address and token it gets.
+    /// Whether each device checks in at `/xiaozhi/ota/` of the same address first, and uses the path and token it gets.
     pub checkin: bool,
     /// One behaviour of each device, drawn by weight.
     pub mix: Mix,

@@ -97,6 +97,7 @@ impl Fleet<'_> {
         let phase = self.devices[i].phase;
         match phase {
             Phase::Connecting | Phase::Upgrading => self.fail(i, "no_answer", "no answer to the connection".into()),
+            Phase::CheckingIn => self.fail(i, "no_answer", "no answer to the check-in".into()),
             Phase::Greeting => self.fail(i, "no_hello", "no hello from the server".into()),
             Phase::Listening | Phase::Waiting => {
                 self.note(i, "silence", now, || "a reply was due and none came".into());
@@ -520,6 +521,7 @@ impl Fleet<'_> {
         match self.devices[i].phase {
             Phase::Done | Phase::Away => {}
             Phase::Connecting => self.fail(i, "refused", what),
+            Phase::CheckingIn => self.fail(i, "refused", format!("check-in: {what}")),
             _ => self.fail(i, "closed", what),
         }
     }

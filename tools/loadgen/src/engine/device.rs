@@ -6,6 +6,7 @@
 //!    └─────────┴──────────────┴───────────┘   Still    └────────────┴──> Away (goodbye, vanish, failure)
 //! ```
 
+use super::checkin::Ticket;
 use super::judge::Reply;
 use mio::net::TcpStream;
 
@@ -16,6 +17,8 @@ pub enum Phase {
     Away,
     /// The connection is being made.
     Connecting,
+    /// A boot has been told of by HTTP; path and token are to come.
+    CheckingIn,
     /// The upgrade has been asked for.
     Upgrading,
     /// Hello has been said.
@@ -32,6 +35,13 @@ pub enum Phase {
     Raving,
     /// Will not come back.
     Done,
+}
+
+impl Phase {
+    /// Whether the server has answered the hello, so that what comes is conversation.
+    pub fn is_greeted(self) -> bool {
+        !matches!(self, Phase::Connecting | Phase::CheckingIn | Phase::Upgrading | Phase::Greeting)
+    }
 }
 
 /// How a device behaves, in the order of [`crate::scenario::Mix::weights`].
@@ -122,6 +132,8 @@ pub struct Device {
     pub sample: Vec<Box<[u8]>>,
     /// Its reply belongs to the sample.
     pub is_sampled: bool,
+    /// What its check-in told it.
+    pub ticket: Option<Box<Ticket>>,
     /// Duration of reply packets, ms, and their rate, as the hello says.
     pub reply_ms: u16,
     /// See `reply_ms`.
@@ -160,6 +172,7 @@ impl Device {
             is_stopped: false,
             sample: Vec::new(),
             is_sampled: false,
+            ticket: None,
             reply_ms: 60,
             reply_rate: 24_000,
         }

@@ -157,19 +157,28 @@ impl<'a> Fleet<'a> {
 
     /// Begins to connect. `due`: when it should have.
     pub(super) fn connect(&mut self, i: usize, due: u64) {
+        self.devices[i].due = due;
+        let late = self.now().saturating_sub(due);
+        self.dial(i);
+        if self.devices[i].phase == Phase::Connecting {
+            self.tally.time(Time::SendLag, late);
+        }
+    }
+
+    /// Connects now, for whatever was due.
+    pub(super) fn dial(&mut self, i: usize) {
         let opened = self.now();
         let made = TcpStream::connect(self.plan.target.address).and_then(|mut stream| {
             let interest = Interest::READABLE | Interest::WRITABLE;
             self.poll.registry().register(&mut stream, Token(i), interest).map(|()| stream)
         });
         let device = &mut self.devices[i];
-        (device.due, device.opened, device.action) = (due, opened, NEVER);
+        (device.opened, device.action) = (opened, NEVER);
         match made {
             Ok(stream) => {
                 device.stream = Some(stream);
                 device.phase = Phase::Connecting;
                 device.patience = opened + CONNECT_NS;
-                self.tally.time(Time::SendLag, opened.saturating_sub(due));
             }
             Err(e) => self.fail(i, "refused", format!("cannot connect: {e}")),
         }
@@ -190,18 +199,7 @@ impl<'a> Fleet<'a> {
             return;
         }
         let _ = stream.set_nodelay(true);
-        device.phase = Phase::Upgrading;
-        let request = wire::upgrade(&wire::Introduction {
-            host: &self.plan.target.host,
-            path: &self.plan.target.path,
-            device_id: &device.mac(),
-            client_id: &device.uuid(),
-            token: &self.plan.target.token,
-            framing: self.plan.scenario.framing,
-        });
-        self.out.clear();
-        self.out.extend_from_slice(request.as_bytes());
-        self.send(i);
+        self.on_connected(i);
     }
 
     /// Sends what is in `out`.
@@ -240,7 +238,7 @@ impl<'a> Fleet<'a> {
     /// `is_last`: the server has closed its side, and no event will tell of it again.
     fn on_readable(&mut self, i: usize, is_last: bool) {
         let behaviour = self.devices[i].behaviour;
-        let is_greeted = !matches!(self.devices[i].phase, Phase::Connecting | Phase::Upgrading | Phase::Greeting);
+        let is_greeted = self.devices[i].phase.is_greeted();
         if is_greeted && behaviour == Behaviour::Deaf {
             return;
         }
@@ -307,6 +305,9 @@ impl<'a> Fleet<'a> {
         if self.devices[i].phase == Phase::Connecting {
             // An answer before we have seen that the socket is writable.
             return 0;
+        }
+        if self.devices[i].phase == Phase::CheckingIn {
+            return self.on_checkin(i, at, bytes);
         }
         if self.devices[i].phase == Phase::Upgrading {
             match wire::answer(bytes) {

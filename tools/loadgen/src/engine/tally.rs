@@ -11,6 +11,7 @@ pub enum Time {
     FirstAudio,
     Stt,
     TtsStart,
+    CheckIn,
     Hello,
     Connect,
     BargeIn,
@@ -20,10 +21,11 @@ pub enum Time {
     SendLag,
 }
 
-const TIMES: [(Time, &str); 10] = [
+const TIMES: [(Time, &str); 11] = [
     (Time::FirstAudio, "first_audio"),
     (Time::Stt, "stt"),
     (Time::TtsStart, "tts_start"),
+    (Time::CheckIn, "checkin"),
     (Time::Hello, "hello"),
     (Time::Connect, "connect"),
     (Time::BargeIn, "barge_in"),

@@ -27,8 +27,8 @@ script = ["Yes."]
 provider = "scripted"
 "#;
 
-fn server() -> Server {
-    let loaded = config::parse(Some((Path::new("t.toml"), CONFIG)), &Environment::new()).expect("configuration");
+fn server(config: &str) -> Server {
+    let loaded = config::parse(Some((Path::new("t.toml"), config)), &Environment::new()).expect("configuration");
     let server = Server::start(&loaded.config).expect("server");
     server.wait_ready(std::time::Duration::from_secs(10)).expect("ready");
     server
@@ -36,7 +36,12 @@ fn server() -> Server {
 
 /// Runs flags against a server of its own.
 fn run(flags: &[(&str, &str)]) -> Outcome {
-    let server = server();
+    run_on(CONFIG, flags)
+}
+
+/// The same with a configuration of its own.
+fn run_on(config: &str, flags: &[(&str, &str)]) -> Outcome {
+    let server = server(config);
     let flags: Vec<_> = flags.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
     let scenario = Scenario::read(None, &flags).map_err(|e| e.to_string()).expect("scenario");
     let url = format!("ws://{}/xiaozhi/v1/", server.addresses().device);
@@ -73,6 +78,21 @@ fn buttons_framings_and_samples_work() {
         ("codec", "pcm"),
     ]);
     kept(&outcome, "errors=0,turns=6");
+}
+
+#[test]
+fn only_who_checks_in_gets_a_token_and_in() {
+    let config = format!(
+        "{CONFIG}[auth]\nmode = \"token\"\nallow = [\"02:10:00:00:00:00\", \"02:10:00:00:00:01\"]\nsecret = \"{}\"\n",
+        "s".repeat(40)
+    );
+    let flags = [("devices", "3"), ("ramp", "0.2"), ("turns", "1"), ("duration", "4")];
+    let outcome = run_on(&config, &[&flags[..], &[("checkin", "true")]].concat());
+    kept(&outcome, "turns=2,refused>=1,crosstalk=0");
+    let refused = &outcome.failures["refused"];
+    assert!(refused.examples.iter().all(|e| e.contains("02:10:00:00:00:02")), "{refused:?}");
+    let outcome = run_on(&config, &flags);
+    kept(&outcome, "turns=0,refused>=3");
 }
 
 #[test]
