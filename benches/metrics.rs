@@ -3,6 +3,7 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use std::hint::black_box;
 use voxlane::ids::ShardId;
+use voxlane::metrics::calls::{Call, Tally, made};
 use voxlane::metrics::exposition::prometheus;
 use voxlane::metrics::process::Usage;
 use voxlane::metrics::pulse::Pulse;
@@ -20,6 +21,19 @@ fn counting(c: &mut Criterion) {
         b.iter(|| {
             us = us.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             panel.record(Series::FrameLateness, Duration::from_micros((us >> 44) & 0xf_ffff));
+        });
+    });
+}
+
+/// What the profile of a core adds to each pass: calls noted where they are made, then moved into the panel.
+fn profiling(c: &mut Criterion) {
+    let panel = Registry::new(UnixMs(0)).panel(Home::Shard(ShardId(0)));
+    c.bench_function("metrics/a system call noted", |b| b.iter(|| made(black_box(Call::Read))));
+    let mut tally = Tally::start((0, 0));
+    c.bench_function("metrics/tally of a pass", |b| {
+        b.iter(|| {
+            [Call::Wait, Call::Timer, Call::Read, Call::Write].map(made);
+            tally.settle(&panel, black_box((0, 0)));
         });
     });
 }
