@@ -16,11 +16,7 @@ impl Config {
     pub(super) fn read(r: &mut Reader<'_>) -> Config {
         Config {
             listen: Listen::read(r),
-            shards: Shards {
-                count: r.number("shards", "count", 0, 0..=256, "Shard threads; 0 = half of the cores, at least 1.")
-                    as usize,
-                pin: r.flag("shards", "pin", true, "Pin each shard to a core."),
-            },
+            shards: Shards::read(r),
             session: read_session(r),
             phrases: Phrases::read(r),
             vad: Vad::read(r),
@@ -131,6 +127,24 @@ impl Config {
                 let what = format!("port {} is listen.{other}'s already", address.port());
                 r.refuse("listen", name, what, Some("give each listener a port of its own".to_owned()));
             }
+        }
+    }
+}
+
+impl Shards {
+    fn read(r: &mut Reader<'_>) -> Shards {
+        let spin = "Look so long before sleeping and before deadlines, us; the core is then never idle. Not with fewer cores than shards + 1.";
+        let realtime = "Real-time priority (SCHED_FIFO) of shards; 0 = none. Needs CAP_SYS_NICE.";
+        let lock = "Keep touched pages in memory (mlockall). Needs an unlimited RLIMIT_MEMLOCK.";
+        Shards {
+            count: r.number("shards", "count", 0, 0..=256, "Shard threads; 0 = half of the cores, at least 1.")
+                as usize,
+            pin: r.flag("shards", "pin", true, "Pin each shard to a core."),
+            leave_cores: r.number("shards", "leave_cores", 0, 0..=255, "Cores, the first ones, that shards stay off.")
+                as usize,
+            spin_us: r.number("shards", "spin_us", 0, 0..=10_000, spin),
+            realtime: r.number("shards", "realtime", 0, 0..=99, realtime) as u8,
+            lock_memory: r.flag("shards", "lock_memory", false, lock),
         }
     }
 }

@@ -47,6 +47,10 @@ pub struct Listen {
 pub struct Shards {
     pub count: usize,
     pub pin: bool,
+    pub leave_cores: usize,
+    pub spin_us: u64,
+    pub realtime: u8,
+    pub lock_memory: bool,
 }
 
 /// Our own sentences, in English and in Chinese.

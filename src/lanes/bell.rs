@@ -68,6 +68,11 @@ impl Doorbell {
         self.bell.state.compare_exchange(AWAKE, ASLEEP, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
+    /// Whether it was rung since the owner last looked: for an owner that stays awake and watches it.
+    pub fn is_rung(&self) -> bool {
+        self.bell.state.load(Ordering::Acquire) == RUNG
+    }
+
     /// The owner is awake and looks. Before the look, never after it.
     pub fn awake(&self) {
         self.bell.state.swap(AWAKE, Ordering::AcqRel);
@@ -101,7 +106,9 @@ mod tests {
         bell.ring();
         assert_eq!(woken.load(Ordering::SeqCst), 0, "awake: a flag is enough");
         assert!(!bell.may_sleep(), "rung: look first");
+        assert!(bell.is_rung());
         bell.awake();
+        assert!(!bell.is_rung());
         assert!(bell.may_sleep());
         bell.ring();
         bell.ring();

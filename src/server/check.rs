@@ -4,11 +4,12 @@
 use super::{providers, serve};
 use crate::audio::resample::Resampler;
 use crate::cli::exit;
-use crate::config::{Known, Mistakes, Origin};
+use crate::config::{Config, Known, Mistakes, Origin};
 use crate::format::{Lang, ReplyFormat};
 use crate::job::{Cancel, Converse, Recognise, Role, Said, Speak};
 use crate::providers::{Call, Flow};
 use crate::resilience::fault::{Cause, Fault};
+use crate::shard::privilege;
 use crate::time::{Clock, Duration};
 use std::path::Path;
 
@@ -31,12 +32,30 @@ pub fn run(path: Option<&Path>) -> u8 {
         None => println!("configuration: embedded defaults (no file was given)"),
     }
     explain(&loaded.keys, &text);
+    try_privileges(&loaded.config);
     let clock = Clock::start();
     match providers::of(&loaded.config, clock) {
         Ok(providers) => try_all(&providers, clock),
         Err(fault) => {
             println!("\nproviders");
             serve::refuse(&fault)
+        }
+    }
+}
+
+/// Whether the system grants what `[shards]` asks of it. Tried on a thread that ends, and on this short-lived process.
+fn try_privileges(config: &Config) {
+    let priority = config.shards.realtime;
+    if priority > 0 {
+        match std::thread::spawn(move || privilege::real_time(priority)).join() {
+            Ok(Err(refusal)) => println!("\n{refusal}"),
+            _ => println!("\nshards.realtime: granted"),
+        }
+    }
+    if config.shards.lock_memory {
+        match privilege::lock_memory() {
+            Ok(()) => println!("\nshards.lock_memory: granted"),
+            Err(refusal) => println!("\n{refusal}"),
         }
     }
 }

@@ -16,7 +16,7 @@ pub mod state;
 use crate::admin::{self, AdminRoutes, DeviceRoutes, Guard, Live};
 use crate::audio::phrase::Phrasebook;
 use crate::audio::queue::Budget;
-use crate::config::Config;
+use crate::config::{Config, Shards};
 use crate::format::Lang;
 use crate::ids::ShardId;
 use crate::limits;
@@ -104,13 +104,20 @@ impl Server {
         let Providers { asr, asr_is_local, llm, tts, about, questions } = providers::of(config, clock)?;
         let languages = Arc::new(DeviceLanguages::default());
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let shards = if config.shards.count == 0 { (cores / 2).max(1) } else { config.shards.count };
+        let shards = shards_of(&config.shards, cores)?;
         let rules = shard_rules(config, asr_is_local)?;
-        let site = shard::lay(config.listen.device, shards).map_err(|fault| StartFault::Address(fault.to_string()))?;
+        if config.shards.lock_memory
+            && let Err(refusal) = shard::privilege::lock_memory()
+        {
+            tracing::warn!("{refusal}; memory is not locked");
+        }
+        let mut site =
+            shard::lay(config.listen.device, shards).map_err(|fault| StartFault::Address(fault.to_string()))?;
         let http = bind("http", config.listen.http)?;
         let admin = bind("admin", config.listen.admin)?;
         let addresses = Addresses { device: site.address(), http: local(&http)?, admin: local(&admin)? };
 
+        site.leave_cores(config.shards.leave_cores);
         // Threads inherit it: everything but the shards, which pin themselves, stays on the cores they leave free.
         let confinement = if config.shards.pin { shard::pin::confine(site.cores(), shards) } else { None };
         let registry = Arc::new(Registry::new(UnixMs::now()));
@@ -281,6 +288,28 @@ fn provider_lines(about: &[About; 3]) -> Vec<(&'static str, String)> {
     ["asr", "llm", "tts"].into_iter().zip(about).map(line).collect()
 }
 
+/// How many shards there will be.
+///
+/// # Errors
+/// The cores that shards are to leave are wanted by shards, or by the shard that must be.
+fn shards_of(wish: &Shards, cores: usize) -> Result<usize, StartFault> {
+    let left = cores.saturating_sub(wish.leave_cores);
+    let shards = if wish.count == 0 { (cores / 2).min(left).max(1) } else { wish.count };
+    if wish.leave_cores > 0 && (!wish.pin || shards > left) {
+        let why = match wish.pin {
+            true => format!("{cores} cores are too few for {shards} shards beside them; leave fewer"),
+            false => "shards that are not pinned cannot keep off any; set shards.pin = true".to_owned(),
+        };
+        return Err(StartFault::Other(format!("shards.leave_cores = {}: {why}", wish.leave_cores)));
+    }
+    if (wish.spin_us > 0 || wish.realtime > 0) && shards >= cores {
+        return Err(StartFault::Other(format!(
+            "shards.spin_us, shards.realtime: {shards} shards would keep workers off all {cores} cores; set shards.count lower"
+        )));
+    }
+    Ok(shards)
+}
+
 fn pinning_line(pinnings: &[Pinning], cores: usize) -> String {
     let place = |pinning: &Pinning| match pinning {
         Pinning::On(core) => format!("core {core}"),
@@ -336,6 +365,8 @@ fn shard_rules(config: &Config, asr_is_local: bool) -> Result<shard::Rules, Star
         connections_per_address: config.limits.connections_per_address,
         drain: Duration::from_secs(config.limits.drain_s),
         pin: config.shards.pin,
+        spin: Duration::from_micros(config.shards.spin_us),
+        realtime: config.shards.realtime,
         engine: config.vad.engine,
         endpoint: config.vad.rules,
         session: Arc::new(session),
@@ -407,4 +438,31 @@ fn local(listener: &TcpListener) -> Result<SocketAddr, StartFault> {
 
 fn no_thread(error: std::io::Error) -> StartFault {
     StartFault::Other(format!("the system gives no thread: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: Shards = Shards { count: 0, pin: true, leave_cores: 0, spin_us: 0, realtime: 0, lock_memory: false };
+
+    fn refused(wish: Shards, cores: usize) -> String {
+        shards_of(&wish, cores).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn shards_take_half_of_the_cores_or_what_is_left() {
+        let of = |wish: Shards, cores| shards_of(&wish, cores).unwrap();
+        assert_eq!((of(PLAIN, 1), of(PLAIN, 2), of(PLAIN, 8)), (1, 1, 4));
+        assert_eq!(of(Shards { leave_cores: 6, ..PLAIN }, 8), 2);
+        assert_eq!(of(Shards { count: 3, ..PLAIN }, 2), 3, "as asked for");
+    }
+
+    #[test]
+    fn what_leaves_nobody_a_core_is_refused_with_the_cure() {
+        assert!(refused(Shards { leave_cores: 2, ..PLAIN }, 2).contains("leave fewer"));
+        assert!(refused(Shards { leave_cores: 1, pin: false, ..PLAIN }, 4).contains("shards.pin = true"));
+        assert!(refused(Shards { spin_us: 50, count: 2, ..PLAIN }, 2).contains("shards.count lower"));
+        assert!(refused(Shards { realtime: 1, ..PLAIN }, 1).contains("shards.count lower"));
+    }
 }

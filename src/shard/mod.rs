@@ -21,6 +21,7 @@ pub mod languages;
 pub mod mailbox;
 mod perform;
 pub mod pin;
+pub mod privilege;
 pub mod reactor;
 mod receive;
 pub mod rules;

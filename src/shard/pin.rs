@@ -11,6 +11,13 @@ impl Cores {
         Cores(core_affinity::get_core_ids().unwrap_or_default())
     }
 
+    /// Leaves the first `count` to others, such as the kernel's interrupts and our workers: shards take the next ones.
+    pub fn leave(&mut self, count: usize) {
+        if count < self.0.len() {
+            self.0.rotate_left(count);
+        }
+    }
+
     /// How many there are; 0 if the system does not say.
     pub fn count(&self) -> usize {
         self.0.len()
@@ -91,6 +98,14 @@ mod tests {
         assert_eq!(std::thread::spawn(allowed).join().unwrap(), all - 1);
         drop(confinement);
         assert_eq!(allowed(), all);
+    }
+
+    #[test]
+    fn shards_take_the_cores_behind_those_that_are_left() {
+        let mut cores = Cores((0..4).map(|id| CoreId { id }).collect());
+        cores.leave(1);
+        assert_eq!((cores.of(0, 2), cores.of(1, 2)), (Some(CoreId { id: 1 }), Some(CoreId { id: 2 })));
+        assert_eq!(cores.0.get(2..), Some(&[CoreId { id: 3 }, CoreId { id: 0 }][..]), "for workers");
     }
 
     #[test]

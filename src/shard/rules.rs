@@ -35,6 +35,10 @@ pub struct Rules {
     pub drain: Duration,
     /// Pin shards to cores.
     pub pin: bool,
+    /// How long a shard looks before it sleeps, and how long before a deadline it gets up; zero: it sleeps at once.
+    pub spin: Duration,
+    /// Real-time priority of shards, 1 to 99; 0: none.
+    pub realtime: u8,
     /// The voice detector.
     pub engine: Engine,
     /// Where utterances begin and end.
@@ -57,6 +61,8 @@ impl Default for Rules {
             connections_per_address: 0,
             drain: Duration::from_secs(10),
             pin: true,
+            spin: Duration::ZERO,
+            realtime: 0,
             engine: Engine::default(),
             endpoint: EndpointRules::default(),
             session: Arc::new(session::Rules::default()),

@@ -5,6 +5,7 @@ use super::clockwork::{Dice, Watch};
 use super::floor::Common;
 use super::mailbox::Mail;
 use super::pin::{self, Cores, Pinning};
+use super::privilege;
 use super::reactor::{News, Reactor};
 use super::{Parts, Shard};
 use crate::ids::ShardId;
@@ -63,6 +64,11 @@ impl Site {
         self.plots.iter().map(|(_, reactor)| reactor.bell().clone()).collect()
     }
 
+    /// Keeps shards off the first `count` cores.
+    pub fn leave_cores(&mut self, count: usize) {
+        self.cores.leave(count);
+    }
+
     /// Cores this process may use.
     pub fn cores(&self) -> &Cores {
         &self.cores
@@ -82,7 +88,7 @@ impl Site {
         let connections = if shards == 1 { share } else { share + share / 4 + 1 };
         let mut handle = Handle { address: self.address, control, bells, threads: Vec::new(), pinned: Vec::new() };
         let parts = self.plots.into_iter().zip(crews).zip(Mail::for_all(&handle.bells));
-        for (index, (((listener, reactor), crew), mail)) in parts.enumerate() {
+        for (index, (((listener, mut reactor), crew), mail)) in parts.enumerate() {
             let parts = Parts {
                 id: ShardId(index as u16),
                 common: common.clone(),
@@ -95,12 +101,20 @@ impl Site {
                 port: handle.address.port(),
             };
             let core = if common.rules.pin { self.cores.of(index, shards) } else { None };
+            reactor.spin(common.rules.spin);
+            let realtime = common.rules.realtime;
             let control = Arc::clone(&handle.control);
             let (tell, told) = bounded(1);
             let run = move || {
                 let pinning = pin::pin(core);
                 if pinning == Pinning::Refused {
                     tracing::warn!(shard = index, "could not be pinned to a core; it runs where the system puts it");
+                }
+                if realtime > 0
+                    && let Err(refusal) = privilege::real_time(realtime)
+                    && index == 0
+                {
+                    tracing::warn!("{refusal}; shards run without");
                 }
                 let _ = tell.send(pinning);
                 run(parts, listener, reactor, clock, &control);
