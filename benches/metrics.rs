@@ -75,5 +75,5 @@ fn beating(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, counting, profiling, scraping);
+criterion_group!(benches, counting, profiling, scraping, beating);
 criterion_main!(benches);
