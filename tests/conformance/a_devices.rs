@@ -525,11 +525,14 @@ fn item_23_a_hang_up_without_a_close_frame_releases_everything() {
     let mut listening = rig.device();
     listening.listen("start", "auto");
     listening.sound(600, true);
-    rig.metric_becomes("voxlane_sessions_speaking", "", |n| n == 1.0);
-    rig.metric_becomes("voxlane_sessions_listening", "", |n| n == 1.0);
+    rig.metric_becomes("voxlane_sessions_in_phase", r#"phase="speaking""#, |n| n == 1.0);
+    rig.metric_becomes("voxlane_sessions_in_phase", r#"phase="listening""#, |n| n == 1.0);
     // A device hangs up by closing TCP.
     drop((speaking, listening));
-    for gauge in ["connections", "sessions", "sessions_listening", "sessions_speaking", "workers_busy"] {
+    for phase in [r#"phase="listening""#, r#"phase="speaking""#] {
+        rig.metric_becomes("voxlane_sessions_in_phase", phase, |n| n == 0.0);
+    }
+    for gauge in ["connections", "sessions", "workers_busy"] {
         rig.metric_becomes(&format!("voxlane_{gauge}"), "", |n| n == 0.0);
     }
     rig.metric_reaches("voxlane_turns_total", r#"event="closed""#, 2.0);

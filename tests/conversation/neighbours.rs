@@ -116,8 +116,11 @@ fn who_vanishes_in_any_state_leaves_nothing_behind() {
         reach(&mut client);
         drop(client);
     }
-    for gauge in ["voxlane_sessions", "voxlane_connections", "voxlane_sessions_speaking", "voxlane_workers_busy"] {
-        rig.metric_becomes(gauge, "", |value| value == 0.0);
+    let speaking = ("voxlane_sessions_in_phase", r#"phase="speaking""#);
+    for (gauge, labels) in
+        [("voxlane_sessions", ""), ("voxlane_connections", ""), speaking, ("voxlane_workers_busy", "")]
+    {
+        rig.metric_becomes(gauge, labels, |value| value == 0.0);
     }
     let mut client = rig.device();
     client.detect("hello");
