@@ -85,7 +85,7 @@ impl RawStream {
         if self.samples.is_empty() {
             return Flow::Continue;
         }
-        on_audio(Sound { rate, pcm: &self.samples })
+        on_audio(Sound { rate, pcm: &self.samples, packet: None })
     }
 }
 

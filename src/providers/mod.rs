@@ -80,13 +80,17 @@ pub trait Synthesiser: Send {
     fn speak(&mut self, what: &Speak, call: &Call, on_audio: &mut dyn FnMut(Sound<'_>) -> Flow) -> Result<(), Fault>;
 }
 
-/// A piece of synthesised audio: mono samples at a rate that stays the same within one sentence.
+/// A piece of synthesised audio: mono samples at a rate that stays the same within one sentence, or a packet that is already
+/// what the device asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct Sound<'a> {
     /// Samples per second.
     pub rate: u32,
-    /// The samples.
+    /// The samples; none with a packet.
     pub pcm: &'a [i16],
+    /// One Opus packet of the asked [`crate::job::Speak::format`], to be sent on as it is. Comes only where that format is Opus;
+    /// who wants samples asks for PCM.
+    pub packet: Option<&'a [u8]>,
 }
 
 /// What a provider says of itself to the banner and `voxlane check`.

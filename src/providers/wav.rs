@@ -91,7 +91,7 @@ impl WavStream {
         if self.samples.is_empty() {
             return Flow::Continue;
         }
-        on_audio(Sound { rate: format.rate, pcm: &self.samples })
+        on_audio(Sound { rate: format.rate, pcm: &self.samples, packet: None })
     }
 }
 

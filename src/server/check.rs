@@ -5,7 +5,7 @@ use super::{providers, serve};
 use crate::audio::resample::Resampler;
 use crate::cli::exit;
 use crate::config::{Config, Known, Mistakes, Origin};
-use crate::format::{Lang, ReplyFormat};
+use crate::format::{Codec, Lang, ReplyFormat};
 use crate::job::{Cancel, Converse, Recognise, Role, Said, Speak};
 use crate::providers::{Call, Flow};
 use crate::resilience::fault::{Cause, Fault};
@@ -133,7 +133,7 @@ fn speak(providers: &providers::Providers, call: &Call, pcm: &mut Vec<i16>) -> R
         sentence: 0,
         text: SENTENCE.to_owned(),
         language: Lang::EN,
-        format: ReplyFormat::DEFAULT,
+        format: ReplyFormat { codec: Codec::Pcm, ..ReplyFormat::DEFAULT },
         first_byte_by: call.deadline,
     };
     let (mut rate, mut samples) = (0, Vec::new());

@@ -104,7 +104,9 @@ fn speak(
     }
     let now = clock.now();
     let first_byte_by = now + limits::PHRASE;
-    let what = Speak { sentence: 0, text: text.to_owned(), language, format: ReplyFormat::DEFAULT, first_byte_by };
+    // Samples, for they are encoded in every format.
+    let format = ReplyFormat { codec: Codec::Pcm, ..ReplyFormat::DEFAULT };
+    let what = Speak { sentence: 0, text: text.to_owned(), language, format, first_byte_by };
     let call = Call { clock, deadline: first_byte_by, cancel: recall.next_call() };
     let (mut rate, mut pcm) = (0, Vec::new());
     synthesiser.speak(&what, &call, &mut |sound| {
@@ -116,7 +118,7 @@ fn speak(
     if pcm.is_empty() {
         return Err(Fault::new(Cause::Malformed, "speech without sound"));
     }
-    FORMATS.iter().map(|&format| encode(Sound { rate, pcm: &pcm }, format, voice)).collect()
+    FORMATS.iter().map(|&format| encode(Sound { rate, pcm: &pcm, packet: None }, format, voice)).collect()
 }
 
 fn encode(sound: Sound<'_>, format: ReplyFormat, voice: &mut Voice) -> Result<EncodedSpeech, Fault> {

@@ -70,6 +70,9 @@ impl Voice {
     /// Takes a piece and gives the packets it completes. [`Flow::Stop`] when these are not wanted any more, or when the
     /// sentence has reached [`limits::SENTENCE_AUDIO`]; the piece is cut off there.
     pub fn push(&mut self, sound: Sound<'_>, on_packet: OnPacket<'_>) -> Result<Flow, Fault> {
+        if let Some(packet) = sound.packet {
+            return self.pass(sound.rate, packet, on_packet);
+        }
         self.take_rate(sound.rate)?;
         let room = u64::from(sound.rate) * limits::SENTENCE_AUDIO.as_secs() - self.heard;
         let pcm = &sound.pcm[..sound.pcm.len().min(room as usize)];
@@ -85,6 +88,9 @@ impl Voice {
 
     /// Ends the sentence: the last frame is filled up with silence.
     pub fn finish(&mut self, on_packet: OnPacket<'_>) -> Result<Flow, Fault> {
+        if self.pending.is_empty() && self.rate.is_none() {
+            return Ok(Flow::Continue);
+        }
         if self.rate.is_some()
             && let Some(resampler) = &mut self.resampler
         {
@@ -98,6 +104,18 @@ impl Voice {
     /// Whether the sentence had any sample.
     pub fn has_sound(&self) -> bool {
         self.heard > 0
+    }
+
+    /// Sends a packet on that is already what the device asked for.
+    fn pass(&mut self, rate: u32, packet: &[u8], on_packet: OnPacket<'_>) -> Result<Flow, Fault> {
+        if self.format.codec != Codec::Opus || rate != self.format.rate || packet.len() > ENCODED_BYTES_MAX {
+            return Err(Fault::new(Cause::Internal, "a packet that was not asked for"));
+        }
+        if self.rate.is_some() {
+            return Err(Fault::new(Cause::Internal, "packets and samples in one sentence"));
+        }
+        self.heard += self.format.frame_samples() as u64;
+        Ok(on_packet(packet))
     }
 
     fn take_rate(&mut self, rate: u32) -> Result<(), Fault> {

@@ -98,7 +98,7 @@ impl Synthesiser for OpenAiTts {
             return Err(Fault::new(Cause::Malformed, format!("text instead of audio {word}").trim_end()));
         }
         let body = Body { exchange, clock: call.clock, first_by: what.first_byte_by, begun: false };
-        sound::decode(body, *encoding, on_audio)
+        sound::decode_or_pass(body, *encoding, what.format, on_audio)
     }
 }
 

@@ -281,7 +281,7 @@ fn hum(rate: u32, ms: u64, on_audio: &mut dyn FnMut(Sound<'_>) -> Flow) {
             let turns = (i * 440 % rate as u64) as f32 / rate as f32;
             (3_000.0 * edge * (turns * std::f32::consts::TAU).sin()) as i16
         }));
-        if on_audio(Sound { rate, pcm: &piece }) == Flow::Stop {
+        if on_audio(Sound { rate, pcm: &piece, packet: None }) == Flow::Stop {
             return;
         }
         at = end;

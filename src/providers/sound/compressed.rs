@@ -1,7 +1,8 @@
 //! MP3 by symphonia, Ogg-Opus by the `ogg` crate's pages and the codec of `audio`.
 
 use super::{Out, malformed, read_full, source_fault};
-use crate::audio::opus::Decoder;
+use crate::audio::opus::{Decoder, ENCODED_BYTES_MAX, packet_samples};
+use crate::format::{Codec, ReplyFormat};
 use crate::providers::Flow;
 use crate::resilience::fault::{Cause, Fault};
 use ogg::reading::{BasePacketReader, PageParser};
@@ -91,12 +92,15 @@ const OPUS_RATE: u32 = 24_000;
 /// Longest page of an Ogg stream is 65,307 bytes; a packet over so many pages is no Opus.
 const PAGES_WITHOUT_PACKET: usize = 4;
 
-/// Decodes Ogg-Opus from its first page.
-pub fn decode_ogg(source: &mut impl Read, out: &mut Out<'_>) -> Result<(), Fault> {
+/// Decodes Ogg-Opus from its first page, or passes its packets on if they are what `format` asks for.
+pub fn decode_ogg(source: &mut impl Read, format: ReplyFormat, out: &mut Out<'_>) -> Result<(), Fault> {
     let ours = |_| Fault::new(Cause::Internal, "Opus decoder");
     let mut decoder = Decoder::new(OPUS_RATE).map_err(ours)?;
     let mut pcm = vec![0; decoder.samples_max()];
     let mut packets = BasePacketReader::new();
+    let can_pass = format.codec == Codec::Opus && format.rate == OPUS_RATE;
+    // Decided by the first packet: half a sentence by another encoder would click.
+    let mut passes = None;
     let mut skip = None;
     let mut tags_seen = false;
     let mut pages = 0;
@@ -128,6 +132,22 @@ pub fn decode_ogg(source: &mut impl Read, out: &mut Out<'_>) -> Result<(), Fault
         if !std::mem::replace(&mut tags_seen, true) && data.starts_with(b"OpusTags") {
             continue;
         }
+        let fits = is_mono(data)
+            && data.len() <= ENCODED_BYTES_MAX
+            && packet_samples(data, OPUS_RATE) == Ok(format.frame_samples());
+        if *passes.get_or_insert(can_pass && fits) {
+            let frame = format.frame_samples();
+            if *ahead >= frame || !fits {
+                *ahead = ahead.saturating_sub(frame);
+                continue;
+            }
+            // What is left of the pre-skip is less than a frame, and silence: the decoder's start.
+            *ahead = 0;
+            if out.pass(OPUS_RATE, data, frame) == Flow::Stop {
+                return Ok(());
+            }
+            continue;
+        }
         // A bad packet is a gap.
         let len = decoder.decode(data, &mut pcm).unwrap_or(0);
         let lead = len.min(*ahead);
@@ -136,6 +156,11 @@ pub fn decode_ogg(source: &mut impl Read, out: &mut Out<'_>) -> Result<(), Fault
             return Ok(());
         }
     }
+}
+
+/// Whether a packet is of one channel: a bit of its first byte (RFC 6716, 3.1).
+fn is_mono(packet: &[u8]) -> bool {
+    packet.first().is_some_and(|toc| toc & 0x04 == 0)
 }
 
 type Page = Result<ogg::reading::OggPage, ogg::OggReadError>;

@@ -8,6 +8,7 @@ mod compressed;
 use super::wav::WavStream;
 use super::{Flow, Sound};
 use crate::audio::resample::RATES;
+use crate::format::{Codec, ReplyFormat};
 use crate::limits;
 use crate::resilience::fault::{Cause, Fault};
 use std::io::{self, Read};
@@ -59,8 +60,23 @@ impl Encoding {
 /// # Errors
 /// Malformed: it is no sound, of another rate than 8 to 48 kHz, or there is none in it; the source's own faults.
 pub fn decode(
+    source: impl Read + Send + Sync,
+    asked: Encoding,
+    on_audio: &mut dyn FnMut(Sound<'_>) -> Flow,
+) -> Result<(), Fault> {
+    let samples = ReplyFormat { codec: Codec::Pcm, ..ReplyFormat::DEFAULT };
+    decode_or_pass(source, asked, samples, on_audio)
+}
+
+/// As [`decode`], but Ogg-Opus whose first packet is mono and as long as a frame of `format` is given packet by packet, without
+/// decoding, where `format` is Opus at 24 kHz. A later packet of another kind is left out and heard as a gap.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_or_pass(
     mut source: impl Read + Send + Sync,
     asked: Encoding,
+    format: ReplyFormat,
     on_audio: &mut dyn FnMut(Sound<'_>) -> Flow,
 ) -> Result<(), Fault> {
     let mut head = [0; 4];
@@ -70,7 +86,7 @@ pub fn decode(
     let mut out = Out { on_audio, samples: 0, stopped: false };
     match head {
         b"RIFF" => decode_wav(&mut rest, &mut out)?,
-        b"OggS" => compressed::decode_ogg(&mut rest, &mut out)?,
+        b"OggS" => compressed::decode_ogg(&mut rest, format, &mut out)?,
         // A page or a JSON document. Samples begin so only by a very rare accident: near silence has zeros.
         [b'<', b'!' | b'h' | b'?', ..] | [b'{', b'"' | b' ' | b'\n', ..] => {
             return Err(malformed("text instead of sound"));
@@ -106,9 +122,20 @@ impl Out<'_> {
         let most = limits::SENTENCE_AUDIO.as_secs() * u64::from(rate);
         let room = (most - self.samples.min(most)).min(pcm.len() as u64) as usize;
         self.samples += room as u64;
-        let wants = room > 0 && (self.on_audio)(Sound { rate, pcm: &pcm[..room] }) == Flow::Continue;
+        let wants = room > 0 && (self.on_audio)(Sound { rate, pcm: &pcm[..room], packet: None }) == Flow::Continue;
         self.stopped = !wants || room < pcm.len();
         Ok(if self.stopped { Flow::Stop } else { Flow::Continue })
+    }
+}
+
+impl Out<'_> {
+    /// Gives a packet of `samples` samples at `rate`.
+    fn pass(&mut self, rate: u32, packet: &[u8], samples: usize) -> Flow {
+        self.samples += samples as u64;
+        let is_full = self.samples >= limits::SENTENCE_AUDIO.as_secs() * u64::from(rate);
+        let wants = (self.on_audio)(Sound { rate, pcm: &[], packet: Some(packet) }) == Flow::Continue;
+        self.stopped = !wants || is_full;
+        if self.stopped { Flow::Stop } else { Flow::Continue }
     }
 }
 

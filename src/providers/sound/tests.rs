@@ -55,6 +55,11 @@ fn wav(tag: u16, channels: u16, rate: u32, bits: u16, len: u32, data: &[u8]) -> 
 }
 
 fn ogg(ms: u32) -> Vec<u8> {
+    ogg_of(ms, 20)
+}
+
+/// Ogg-Opus in packets of `frame_ms`.
+fn ogg_of(ms: u32, frame_ms: u32) -> Vec<u8> {
     let mut out = Vec::new();
     let mut writer = PacketWriter::new(&mut out);
     let mut head = b"OpusHead\x01\x01".to_vec();
@@ -66,7 +71,7 @@ fn ogg(ms: u32) -> Vec<u8> {
     writer.write_packet(tags, 7, PacketWriteEndInfo::EndPage, 0).unwrap();
     let mut encoder = Encoder::new(24_000, 5).unwrap();
     let pcm = tone(24_000, ms);
-    let frames: Vec<&[i16]> = pcm.chunks_exact(480).collect();
+    let frames: Vec<&[i16]> = pcm.chunks_exact(24 * frame_ms as usize).collect();
     for (i, frame) in frames.iter().enumerate() {
         let mut packet = vec![0; 1_500];
         let len = encoder.encode(frame, &mut packet).unwrap();
@@ -76,7 +81,7 @@ fn ogg(ms: u32) -> Vec<u8> {
             (_, true) => PacketWriteEndInfo::EndPage,
             _ => PacketWriteEndInfo::NormalPacket,
         };
-        writer.write_packet(packet, 7, end, (i as u64 + 1) * 960).unwrap();
+        writer.write_packet(packet, 7, end, (i as u64 + 1) * 48 * u64::from(frame_ms)).unwrap();
     }
     out
 }
@@ -149,6 +154,44 @@ fn compressed_sound_keeps_its_length_and_pitch() {
         let (rate, pcm) = heard(&ogg(600), step, Encoding::Opus).unwrap();
         assert_eq!((rate, pcm.len()), (24_000, 14_400 - 156));
         assert!(pitch(rate, &pcm).abs_diff(440) <= 4);
+    }
+}
+
+/// Packets passed on, and samples decoded.
+fn passed(bytes: &[u8], step: usize, format: ReplyFormat) -> (Vec<Vec<u8>>, usize) {
+    let (mut packets, mut samples) = (Vec::new(), 0);
+    decode_or_pass(Drip { bytes, step, fault: None }, Encoding::Opus, format, &mut |sound| {
+        packets.extend(sound.packet.map(<[u8]>::to_vec));
+        samples += sound.pcm.len();
+        Flow::Continue
+    })
+    .unwrap();
+    (packets, samples)
+}
+
+#[test]
+fn packets_that_the_device_asked_for_are_passed_on_untouched() {
+    let pcm = tone(24_000, 600);
+    let mut encoder = Encoder::new(24_000, 5).unwrap();
+    let mut packet = vec![0; 1_500];
+    let encode = |frame: &[i16]| {
+        let len = encoder.encode(frame, &mut packet).unwrap();
+        packet[..len].to_vec()
+    };
+    let sent: Vec<Vec<u8>> = pcm.chunks_exact(1_440).map(encode).collect();
+    for step in [1, 100, usize::MAX] {
+        assert_eq!(passed(&ogg_of(600, 60), step, ReplyFormat::DEFAULT), (sent.clone(), 0));
+    }
+}
+
+#[test]
+fn packets_of_another_length_and_those_for_a_pcm_device_are_decoded() {
+    let pcm = ReplyFormat { codec: Codec::Pcm, ..ReplyFormat::DEFAULT };
+    let slow = ReplyFormat { rate: 16_000, ..ReplyFormat::DEFAULT };
+    for (bytes, format) in [(ogg(600), ReplyFormat::DEFAULT), (ogg_of(600, 60), pcm), (ogg_of(600, 60), slow)] {
+        let (packets, samples) = passed(&bytes, 100, format);
+        assert_eq!(packets.len(), 0);
+        assert_eq!(samples, 24 * 600 - 156);
     }
 }
 

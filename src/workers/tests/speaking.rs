@@ -19,7 +19,7 @@ impl Synthesiser for Tone {
         let samples = self.rate as usize * self.ms as usize / 1_000;
         let pcm: Vec<i16> = (0..samples).map(|i| ((i as f32 * 0.05).sin() * 8_000.0) as i16).collect();
         for piece in pcm.chunks(1_000) {
-            if on_audio(Sound { rate: self.rate, pcm: piece }) == Flow::Stop {
+            if on_audio(Sound { rate: self.rate, pcm: piece, packet: None }) == Flow::Stop {
                 return Err(Fault::new(Cause::Unavailable, "stopped"));
             }
         }
