@@ -64,6 +64,9 @@ pub const UPLINK_SPEED: u32 = 3;
 
 // --- Shard --------------------------------------------------------------------------------------------------------------
 
+/// Reply packets that a worker lays out before it wakes the shard again: few enough that encoding them takes less than a frame
+/// (4 x 0.6 ms at complexity 10), as many as services send at a time.
+pub const PIECES_UNTOLD: u32 = 4;
 /// The read buffer of a shard, bytes: the largest message, so that it is seldom cut.
 pub const READ_BYTES: usize = 64 * 1024;
 /// Messages and packets of all connections of a shard that were read and are not handled yet: two wake words' bursts of a

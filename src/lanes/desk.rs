@@ -4,7 +4,7 @@ use super::bell::Doorbell;
 use super::lane::{Order, WorkerEnd};
 use super::plant::Plant;
 use crate::audio::pcm::PcmBlock;
-use crate::ids::Ticket;
+use crate::ids::{ShardId, Ticket};
 use crate::job::{Answer, Cancel, Job};
 use crate::limits;
 use crate::time::{Clock, Duration, Instant};
@@ -104,10 +104,22 @@ impl Desk {
         if is_final {
             self.end_job(ticket);
         }
-        if let Some(side) = self.plant.sides.get(usize::from(ticket.shard.0)) {
+        self.announce(ticket.shard);
+        pushed
+    }
+
+    /// As [`Desk::publish`] for a piece with others right behind it: the shard is not told, unless the ring is full. Whoever calls
+    /// this calls [`Desk::announce`] soon.
+    pub fn lay(&mut self, piece: Answer, cancel: &Cancel, deadline: Instant) -> Result<(), Gone> {
+        debug_assert!(!piece.outcome.is_final(), "an end is published");
+        self.push(piece, cancel, deadline)
+    }
+
+    /// Tells a shard of what was laid out for it.
+    pub fn announce(&self, shard: ShardId) {
+        if let Some(side) = self.plant.sides.get(usize::from(shard.0)) {
             self.plant.announce(side, self.slot);
         }
-        pushed
     }
 
     /// How long the job last given out had waited since the shard got it.
@@ -207,6 +219,10 @@ impl Desk {
             fence(Ordering::SeqCst);
             if !lane.answers.is_full() {
                 continue;
+            }
+            // What was only laid out makes no room until the shard knows of it.
+            if let Some(side) = self.plant.sides.get(shard) {
+                self.plant.announce(side, self.slot);
             }
             if self.plant.is_over() {
                 return Err(Gone::Cancelled);

@@ -22,6 +22,8 @@ pub struct Bench {
     tally: Tally,
     started: Instant,
     has_first: bool,
+    /// Pieces laid out of which the shard has not been told.
+    untold: u32,
 }
 
 /// A provider, or why there is none.
@@ -34,7 +36,7 @@ impl Bench {
     /// A place at that desk.
     pub fn new(stage: Stage, desk: Desk, clock: Clock, panel: Arc<Panel>) -> Bench {
         let tally = Tally::start(bell::rung_by_this_thread());
-        Bench { desk, clock, stage, panel, tally, started: Instant::ZERO, has_first: true }
+        Bench { desk, clock, stage, panel, tally, started: Instant::ZERO, has_first: true, untold: 0 }
     }
 
     /// Serves jobs one after another until the server ends, or until there was nothing to do for [`limits::WORKER_IDLE`] and
@@ -103,7 +105,8 @@ impl Bench {
             let sentence = if let Work::Speak(what) = &job.work { what.sentence } else { 0 };
             Outcome::Failed(Box::new(Failure { stage: self.stage, sentence, fault }))
         });
-        // `Err`: the shard is gone, and nobody waits for this answer.
+        // The end tells of all that was laid out before it. `Err`: the shard is gone, and nobody waits for this answer.
+        self.untold = 0;
         let _ = self.desk.publish(Answer { ticket: job.ticket, outcome }, &job.cancel, job.deadline);
         self.tally.settle(&self.panel, bell::rung_by_this_thread());
     }
@@ -112,6 +115,26 @@ impl Bench {
     pub fn piece(&mut self, job: &Job, outcome: Outcome) -> Result<(), Gone> {
         self.first();
         self.desk.publish(Answer { ticket: job.ticket, outcome }, &job.cancel, job.deadline)
+    }
+
+    /// Hands in a piece that has others right behind it: the shard is told of the first at once, then of several together, as
+    /// waking it costs more than a packet. [`Bench::told`] tells of the rest.
+    pub fn piece_of_several(&mut self, job: &Job, outcome: Outcome) -> Result<(), Gone> {
+        let is_first = !self.has_first;
+        self.first();
+        let laid = self.desk.lay(Answer { ticket: job.ticket, outcome }, &job.cancel, job.deadline);
+        self.untold += 1;
+        if is_first || self.untold >= limits::PIECES_UNTOLD {
+            self.told(job);
+        }
+        laid
+    }
+
+    /// Tells the shard of pieces that it does not know of yet.
+    pub fn told(&mut self, job: &Job) {
+        if std::mem::take(&mut self.untold) > 0 {
+            self.desk.announce(job.ticket.shard);
+        }
     }
 
     /// Notes how long a job waited for this worker.

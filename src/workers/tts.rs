@@ -6,7 +6,7 @@ use crate::job::{Job, Outcome, PacketBlock, Work};
 use crate::lanes::Gone;
 use crate::providers::{Flow, Synthesiser};
 use crate::resilience::fault::{Cause, Fault};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 /// Says one sentence. Packets leave as soon as they are encoded; what left before a fault has left.
 pub fn speak(
@@ -20,10 +20,10 @@ pub fn speak(
     };
     voice.begin(what.format)?;
     let call = bench.call(job, job.deadline);
-    let (packets, gone) = (Cell::new(0), Cell::new(None));
+    let (packets, gone, bench) = (Cell::new(0), Cell::new(None), RefCell::new(bench));
     let mut on_packet = |packet: &[u8]| {
         for block in PacketBlock::cut(what.sentence, packet) {
-            if let Err(why) = bench.piece(job, Outcome::Packet(block)) {
+            if let Err(why) = bench.borrow_mut().piece_of_several(job, Outcome::Packet(block)) {
                 gone.set(Some(why));
                 return Flow::Stop;
             }
@@ -37,6 +37,8 @@ pub fn speak(
             trouble = Some(fault);
             Flow::Stop
         });
+        // Until the next piece of sound comes, these are all.
+        bench.borrow_mut().told(job);
         stopped |= flow == Flow::Stop;
         flow
     });
