@@ -133,7 +133,7 @@ impl Config {
 
 impl Shards {
     fn read(r: &mut Reader<'_>) -> Shards {
-        let spin = "Look so long before sleeping and before deadlines, us; the core is then never idle. Not with fewer cores than shards + 1.";
+        let spin = "Look so long before sleeping and before deadlines, us; costs idle time of the core. Not with fewer cores than shards + 1.";
         let realtime = "Real-time priority (SCHED_FIFO) of shards; 0 = none. Needs CAP_SYS_NICE.";
         let lock = "Keep touched pages in memory (mlockall). Needs an unlimited RLIMIT_MEMLOCK.";
         Shards {
