@@ -10,6 +10,7 @@
 
 pub mod dsp;
 pub mod ear;
+pub mod effort;
 pub mod endpoint;
 pub mod opus;
 pub mod pacing;

@@ -140,6 +140,11 @@ impl Decoder {
     }
 }
 
+/// `OPUS_SET_FORCE_MODE` and `MODE_CELT_ONLY` of libopus (`src/opus_private.h`), which its own test programs use; what they do
+/// has not changed since 1.0, and a test here says that the packets become CELT.
+const FORCE_MODE: c_int = 11_002;
+const CELT_ONLY: c_int = 1_002;
+
 /// What the encoder should be good at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Application {
@@ -148,6 +153,42 @@ pub enum Application {
     /// Faithful sound with a hint that it is a voice: what we send, as the field does (`field.md` 2.1).
     #[default]
     Audio,
+}
+
+/// How hard an encoder tries, and how many bits it may spend.
+///
+/// *Light* is for a server under load: only the transform half of the codec (CELT, RFC 6716, 4.3), which does without the search
+/// for pitch and prediction that costs most, and a third more bits to make up for it. Any decoder plays it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Effort {
+    /// 0 (cheapest) to 10; more is cut to 10.
+    pub complexity: u8,
+    /// See the type.
+    pub is_light: bool,
+    /// Mean bits per second while it is not light.
+    pub bitrate: u32,
+}
+
+impl Effort {
+    /// Of a reply whose complexity is fixed, at the usual bitrate.
+    pub const fn full(complexity: u8) -> Effort {
+        Effort { complexity, is_light: false, bitrate: 24_000 }
+    }
+
+    /// Mean bits per second in force.
+    pub const fn spends(self) -> u32 {
+        if self.is_light { self.bitrate / 3 * 4 } else { self.bitrate }
+    }
+
+    /// In a word, as it is shared between threads.
+    pub const fn to_word(self) -> u32 {
+        self.bitrate << 8 | (self.is_light as u32) << 7 | (self.complexity & 0x7f) as u32
+    }
+
+    /// The way back.
+    pub const fn of_word(word: u32) -> Effort {
+        Effort { complexity: (word & 0x7f) as u8, is_light: word & 0x80 != 0, bitrate: word >> 8 }
+    }
 }
 
 /// How an encoder works.
@@ -240,6 +281,14 @@ impl Encoder {
         self.set(ffi::OPUS_SET_COMPLEXITY_REQUEST, c_int::from(self.settings.complexity))
     }
 
+    /// Tries harder or less hard from the next frame on, at the bitrate that goes with it.
+    pub fn set_effort(&mut self, effort: Effort) -> Result<(), OpusFault> {
+        self.set_complexity(effort.complexity)?;
+        self.settings.bitrate = effort.spends().clamp(6_000, 128_000);
+        self.set(ffi::OPUS_SET_BITRATE_REQUEST, self.settings.bitrate as c_int)?;
+        self.set(FORCE_MODE, if effort.is_light { CELT_ONLY } else { ffi::OPUS_AUTO })
+    }
+
     /// Forgets the stream, keeps the settings.
     pub fn reset(&mut self) {
         // SAFETY: the state was initialised in `with`; this request takes no further argument.
@@ -287,6 +336,34 @@ fn packet_len(packet: &[u8]) -> Result<i32, OpusFault> {
 mod tests {
     use super::*;
     use crate::audio::tests::signals::{Lcg, energy, tone};
+
+    #[test]
+    fn an_effort_travels_in_a_word() {
+        for effort in [Effort::full(10), Effort { complexity: 0, is_light: true, bitrate: 64_000 }] {
+            assert_eq!(Effort::of_word(effort.to_word()), effort);
+        }
+    }
+
+    #[test]
+    fn light_packets_are_celt_and_full_ones_are_not() {
+        let pcm = tone(24_000, 220.0, 0.3, 24_000);
+        let mut encoder = Encoder::new(24_000, 5).unwrap();
+        let mut decoder = Decoder::new(24_000).unwrap();
+        let (mut packet, mut heard) = ([0; ENCODED_BYTES_MAX], vec![0; decoder.samples_max()]);
+        let light = Effort { complexity: 0, is_light: true, bitrate: 24_000 };
+        // Back and forth on one encoder, as load comes and goes.
+        for effort in [Effort::full(5), light, Effort::full(0), light] {
+            encoder.reset();
+            encoder.set_effort(effort).unwrap();
+            for frame in pcm.chunks_exact(1_440) {
+                let len = encoder.encode(frame, &mut packet).unwrap();
+                // Configurations 16 to 31 are CELT only (RFC 6716, 3.1).
+                assert_eq!(packet[0] >> 3 >= 16, effort.is_light);
+                assert_eq!(decoder.decode(&packet[..len], &mut heard), Ok(1_440));
+            }
+            assert!(energy(&heard[..1_440]) > 0.3 * energy(&pcm[1_440..2_880]), "{effort:?}");
+        }
+    }
 
     fn encode_all(settings: EncoderSettings, frame: usize, pcm: &[i16]) -> Vec<Vec<u8>> {
         let mut encoder = Encoder::with(settings).unwrap();

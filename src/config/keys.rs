@@ -447,7 +447,7 @@ fn per_address(r: &mut Reader<'_>) -> usize {
 }
 
 fn complexity(r: &mut Reader<'_>) -> Option<u8> {
-    let text = r.text("tts", "opus_complexity", "auto", "Opus effort 0 to 10; auto = 5.");
+    let text = r.text("tts", "opus_complexity", "auto", "Opus effort 0 to 10; auto = 5 at ease, ever less under load.");
     if text == "auto" {
         return None;
     }

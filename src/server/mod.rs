@@ -8,6 +8,7 @@
 pub mod banner;
 pub mod check;
 pub mod demo;
+pub mod effort;
 pub mod providers;
 pub mod scout;
 pub mod serve;
@@ -33,12 +34,12 @@ use crate::wire::token::Keys;
 use crate::wire::upgrade;
 use crate::workers::phrases::{self, Rendering};
 use crate::workers::{self, AsrRules, Base, Crew, Size};
+use effort::Keeper;
 use providers::Providers;
 use scout::Scout;
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU8;
 
 /// A running server.
 pub struct Server {
@@ -47,6 +48,7 @@ pub struct Server {
     crews: Vec<Crew>,
     scout: Scout,
     phrases: Rendering,
+    keeper: Keeper,
     http: admin::Server,
     admin: admin::Server,
     clock: Clock,
@@ -57,8 +59,6 @@ pub struct Server {
     pinnings: Vec<Pinning>,
 }
 
-/// Opus effort where the configuration says "auto".
-const COMPLEXITY_AT_EASE: u8 = 5;
 /// Threads of a stage whose provider works on our own cores by itself (a child process, arithmetic).
 const LOCAL_THREADS: usize = 32;
 
@@ -130,13 +130,15 @@ impl Server {
             false => AsrRules { is_local: false, size: on_demand(config.asr.workers), budget: limits::ASR },
         };
         let model = readiness.part("asr", "the speech model is being loaded");
-        let complexity = Arc::new(AtomicU8::new(config.tts.opus_complexity.unwrap_or(COMPLEXITY_AT_EASE)));
+        let tts_config = &config.tts;
+        let keeper = Keeper::start(tts_config.opus_complexity, tts_config.bitrate, cores, clock, &registry);
+        let keeper = keeper.map_err(no_thread)?;
         let (asr_pools, asr_crew) = workers::start_asr(asr_rules, asr, model, &base).map_err(no_thread)?;
         let (llm_pools, llm_crew) =
             workers::start_llm(size(config.llm.workers, &about[1]), llm, &base).map_err(no_thread)?;
         let tts_size = size(config.tts.workers, &about[2]);
         let (tts_pools, tts_crew) =
-            workers::start_tts(tts_size, complexity.clone(), tts.clone(), &base).map_err(no_thread)?;
+            workers::start_tts(tts_size, keeper.effort(), tts.clone(), &base).map_err(no_thread)?;
 
         let book = Arc::new(Phrasebook::new(|phrase, lang| config.phrases.text(phrase, lang).to_owned()));
         let spoken = readiness.part("phrases", "our own sentences are being spoken");
@@ -147,7 +149,7 @@ impl Server {
             spoken.ready();
         };
         let phrases =
-            base.start_phrases(book.clone(), complexity, tts, limits::PHRASE_AGAIN, told).map_err(no_thread)?;
+            base.start_phrases(book.clone(), keeper.effort(), tts, limits::PHRASE_AGAIN, told).map_err(no_thread)?;
 
         let common = Common::new(rules, book, languages.clone());
         let crews = asr_pools.into_iter().zip(llm_pools).zip(tts_pools).enumerate().map(|(i, ((asr, llm), tts))| {
@@ -182,6 +184,7 @@ impl Server {
             crews,
             scout,
             phrases,
+            keeper,
             http,
             admin,
             clock,
@@ -273,6 +276,7 @@ impl Server {
         self.admin.stop();
         self.crews.iter().for_each(Crew::end);
         self.phrases.end();
+        self.keeper.stop();
         for crew in self.crews {
             let stage = crew.stage().name();
             match crew.join() {

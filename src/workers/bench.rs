@@ -137,6 +137,12 @@ impl Bench {
         }
     }
 
+    /// Counts Opus packets passed on and packets encoded here.
+    pub fn made(&self, (passed, encoded): (u64, u64)) {
+        self.panel.add(Counter::PacketsPassed, passed);
+        self.panel.add(Counter::PacketsEncoded, encoded);
+    }
+
     /// Notes how long a job waited for this worker.
     pub fn waited(&self, wait: Duration) {
         self.panel.record(Series::JobWait, wait);

@@ -16,7 +16,7 @@ use crate::resilience::fault::{Cause, Fault};
 use crate::time::{Clock, Duration};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU8;
+use std::sync::atomic::AtomicU32;
 use std::thread::{Builder, JoinHandle};
 
 /// Makes a provider for the worker of that number. Called on the worker's thread, at its start and after a panic.
@@ -130,15 +130,15 @@ pub fn start_llm(size: Size, factory: Factory<dyn LanguageModel>, base: &Base) -
     start(Stage::Llm, service(size), limits::POOL_STACK_BYTES, base, Arc::new(run))
 }
 
-/// Starts speech synthesis. `complexity` is Opus's (0 to 10), read at every sentence.
+/// Starts speech synthesis. `effort` is a word of [`crate::audio::opus::Effort`], read at every sentence.
 pub fn start_tts(
     size: Size,
-    complexity: Arc<AtomicU8>,
+    effort: Arc<AtomicU32>,
     factory: Factory<dyn Synthesiser>,
     base: &Base,
 ) -> io::Result<(Vec<Pool>, Crew)> {
     let run = move |mut bench: Bench, index: usize| {
-        let mut voice = Voice::new(complexity.clone());
+        let mut voice = Voice::new(effort.clone());
         bench.serve(&|| factory(index).map_err(unavailable), &mut |synthesiser, bench, job| {
             tts::speak(synthesiser, &mut voice, bench, job)
         });
@@ -152,7 +152,7 @@ impl Base {
     pub fn start_phrases(
         &self,
         book: Arc<Phrasebook>,
-        complexity: Arc<AtomicU8>,
+        effort: Arc<AtomicU32>,
         factory: Factory<dyn Synthesiser>,
         pause: Duration,
         mut told: impl FnMut(phrases::Report) + Send + 'static,
@@ -163,7 +163,7 @@ impl Base {
         let thread = Builder::new().name("phrases".into()).spawn(move || {
             cores.step_back();
             let build = || build_guarded(&|| factory(0));
-            let mut voice = Voice::new(complexity);
+            let mut voice = Voice::new(effort);
             phrases::run(&book, &build, &mut voice, clock, (&recalled, &is_over), pause, &mut told);
         })?;
         Ok(phrases::Rendering { recall, over, thread })

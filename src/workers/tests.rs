@@ -15,7 +15,7 @@ use crate::resilience::fault::{Cause, Fault};
 use crate::time::{Clock, Duration, Instant, UnixMs};
 use crossbeam::sync::Parker;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Long enough never to pass where an answer comes.
 const LONG: Duration = Duration::from_secs(20);

@@ -52,6 +52,7 @@ pub fn speak(
     if gone.get().is_none() && voice.has_sound() {
         voice.finish(&mut on_packet)?;
     }
+    bench.borrow().made(voice.take_made());
     match gone.get() {
         Some(Gone::Cancelled) => Err(Fault::cancelled()),
         Some(Gone::Deadline) => Err(Fault::timeout("the device did not take the audio")),

@@ -1,20 +1,20 @@
 //! From a synthesiser's samples to the packets a device plays: resampled, cut into frames, encoded once.
 
-use crate::audio::opus::{ENCODED_BYTES_MAX, Encoder};
+use crate::audio::opus::{ENCODED_BYTES_MAX, Effort, Encoder};
 use crate::audio::resample::Resampler;
 use crate::format::{Codec, ReplyFormat};
 use crate::limits;
 use crate::providers::{Flow, Sound};
 use crate::resilience::fault::{Cause, Fault};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Where packets go.
 pub type OnPacket<'a> = &'a mut dyn FnMut(&[u8]) -> Flow;
 
 /// Encodes sentences one after another; kept by its worker, so that the encoder's state and all buffers are made once.
 pub struct Voice {
-    complexity: Arc<AtomicU8>,
+    effort: Arc<AtomicU32>,
     format: ReplyFormat,
     encoder: Option<Encoder>,
     resampler: Option<Resampler>,
@@ -25,13 +25,15 @@ pub struct Voice {
     /// Samples of the sentence so far, at their own rate.
     heard: u64,
     packet: Vec<u8>,
+    /// Packets passed on, and packets encoded here, that nobody has counted yet.
+    made: (u64, u64),
 }
 
 impl Voice {
-    /// A voice whose Opus complexity (0 to 10) is read from `complexity` at each sentence, so that load can lower it.
-    pub fn new(complexity: Arc<AtomicU8>) -> Voice {
+    /// A voice whose effort (a word of [`Effort`]) is read at each sentence, so that load can lower it.
+    pub fn new(effort: Arc<AtomicU32>) -> Voice {
         Voice {
-            complexity,
+            effort,
             format: ReplyFormat::DEFAULT,
             encoder: None,
             resampler: None,
@@ -39,6 +41,7 @@ impl Voice {
             pending: Vec::new(),
             heard: 0,
             packet: vec![0; ENCODED_BYTES_MAX],
+            made: (0, 0),
         }
     }
 
@@ -54,17 +57,15 @@ impl Voice {
         if format.codec == Codec::Pcm {
             return Ok(());
         }
-        let complexity = self.complexity.load(Ordering::Relaxed);
-        match &mut self.encoder {
+        let effort = Effort::of_word(self.effort.load(Ordering::Relaxed));
+        let encoder = match &mut self.encoder {
             Some(encoder) if encoder.settings().rate == format.rate => {
                 encoder.reset();
-                encoder.set_complexity(complexity).map_err(internal)
+                encoder
             }
-            other => {
-                *other = Some(Encoder::new(format.rate, complexity).map_err(internal)?);
-                Ok(())
-            }
-        }
+            other => other.insert(Encoder::new(format.rate, effort.complexity).map_err(internal)?),
+        };
+        encoder.set_effort(effort).map_err(internal)
     }
 
     /// Takes a piece and gives the packets it completes. [`Flow::Stop`] when these are not wanted any more, or when the
@@ -106,6 +107,11 @@ impl Voice {
         self.heard > 0
     }
 
+    /// Opus packets passed on as they came, and packets encoded here, since this was last asked.
+    pub fn take_made(&mut self) -> (u64, u64) {
+        std::mem::take(&mut self.made)
+    }
+
     /// Sends a packet on that is already what the device asked for.
     fn pass(&mut self, rate: u32, packet: &[u8], on_packet: OnPacket<'_>) -> Result<Flow, Fault> {
         if self.format.codec != Codec::Opus || rate != self.format.rate || packet.len() > ENCODED_BYTES_MAX {
@@ -115,6 +121,7 @@ impl Voice {
             return Err(Fault::new(Cause::Internal, "packets and samples in one sentence"));
         }
         self.heard += self.format.frame_samples() as u64;
+        self.made.0 += 1;
         Ok(on_packet(packet))
     }
 
@@ -146,6 +153,7 @@ impl Voice {
             let packet = match (self.format.codec, &mut self.encoder) {
                 (Codec::Opus, Some(encoder)) => {
                     let len = encoder.encode(pcm, &mut self.packet).map_err(internal)?;
+                    self.made.1 += 1;
                     &self.packet[..len]
                 }
                 (Codec::Opus, None) => return Err(Fault::new(Cause::Internal, "no encoder")),

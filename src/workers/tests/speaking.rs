@@ -1,7 +1,7 @@
 //! The synthesis worker, and the phrases.
 
 use super::*;
-use crate::audio::opus::packet_samples;
+use crate::audio::opus::{Effort, packet_samples};
 use crate::audio::phrase::{Phrase, Phrasebook};
 use crate::format::Codec;
 use crate::job::PacketBlock;
@@ -32,7 +32,7 @@ impl Synthesiser for Tone {
 
 fn rig(rate: u32, ms: u32, complexity: u8) -> Rig {
     let factory: Factory<dyn Synthesiser> = Arc::new(move |_| Ok(Box::new(Tone { rate, ms })));
-    Rig::new(|base, _| start_tts(ONE, Arc::new(AtomicU8::new(complexity)), factory, base))
+    Rig::new(|base, _| start_tts(ONE, Arc::new(AtomicU32::new(Effort::full(complexity).to_word())), factory, base))
 }
 
 impl Rig {
@@ -164,7 +164,7 @@ fn phrases_are_rendered_in_both_formats_and_failures_are_told() {
     let base = Base { clock: rig.clock, shards: Vec::new(), registry: rig.registry.clone(), cores: Cores::Own };
     let (tell, told) = crossbeam::channel::unbounded();
     let tell = move |report| tell.send(report).unwrap();
-    let complexity = Arc::new(AtomicU8::new(5));
+    let complexity = Arc::new(AtomicU32::new(Effort::full(5).to_word()));
     let rendering = base.start_phrases(book.clone(), complexity, factory, Duration::from_secs(3_600), tell).unwrap();
     let failed = told.recv().unwrap().unwrap();
     rendering.end();
@@ -179,7 +179,7 @@ fn phrases_are_rendered_in_both_formats_and_failures_are_told() {
 }
 
 /// A voice that is down for its first calls.
-struct Later(Arc<AtomicU8>);
+struct Later(Arc<AtomicU32>);
 
 impl Synthesiser for Later {
     fn speak(&mut self, what: &Speak, call: &Call, on_audio: &mut dyn FnMut(Sound<'_>) -> Flow) -> Result<(), Fault> {
@@ -194,12 +194,12 @@ impl Synthesiser for Later {
 fn phrases_that_could_not_be_spoken_are_spoken_once_the_voice_is_back() {
     let rig = rig(24_000, 300, 5);
     let book = Arc::new(Phrasebook::new(|_, _| "Good bye".to_owned()));
-    let faults = Arc::new(AtomicU8::new(11));
+    let faults = Arc::new(AtomicU32::new(11));
     let factory: Factory<dyn Synthesiser> = Arc::new(move |_| Ok(Box::new(Later(faults.clone()))));
     let base = Base { clock: rig.clock, shards: Vec::new(), registry: rig.registry.clone(), cores: Cores::Own };
     let (tell, told) = crossbeam::channel::unbounded();
     let tell = move |report: phrases::Report| tell.send(report.unwrap().len()).unwrap();
-    let complexity = Arc::new(AtomicU8::new(5));
+    let complexity = Arc::new(AtomicU32::new(Effort::full(5).to_word()));
     let rendering = base.start_phrases(book.clone(), complexity, factory, Duration::from_millis(1), tell).unwrap();
     // It ends by itself when all is spoken.
     assert_eq!(told.iter().collect::<Vec<_>>(), [8, 3, 0]);
