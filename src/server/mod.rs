@@ -122,7 +122,8 @@ impl Server {
         let confinement = if config.shards.pin { shard::pin::confine(site.cores(), shards) } else { None };
         let registry = Arc::new(Registry::new(UnixMs::now()));
         let readiness = Readiness::default();
-        let cores_of_workers = if confinement.is_some() { workers::Cores::Own } else { workers::Cores::Shared };
+        // Where shards leave a core free, workers can always run somewhere, and need no more than a little courtesy.
+        let cores_of_workers = if shards < cores { workers::Cores::Own } else { workers::Cores::Shared };
         let base = Base { clock, shards: site.doorbells(), registry: registry.clone(), cores: cores_of_workers };
         let spare = cores.saturating_sub(shards).max(1);
         let asr_rules = match asr_is_local {

@@ -38,10 +38,11 @@ pub struct Base {
 /// Whether workers have cores of their own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Cores {
-    /// No shard runs there.
+    /// There are some that no shard is pinned to.
     #[default]
     Own,
-    /// A shard may run there as well: it goes first.
+    /// There are none: workers run where shards do, who go first. Programs beside the server go first as well: it is meant to
+    /// have its cores to itself then.
     Shared,
 }
 
@@ -157,11 +158,12 @@ impl Base {
         pause: Duration,
         mut told: impl FnMut(phrases::Report) + Send + 'static,
     ) -> io::Result<phrases::Rendering> {
-        let (clock, cores, recall) = (self.clock, self.cores, phrases::Recall::default());
+        let (clock, recall) = (self.clock, phrases::Recall::default());
         let (over, is_over) = crossbeam::channel::bounded(0);
         let recalled = recall.clone();
         let thread = Builder::new().name("phrases".into()).spawn(move || {
-            cores.step_back();
+            // Never behind all others: the server is not ready before.
+            Cores::Own.step_back();
             let build = || build_guarded(&|| factory(0));
             let mut voice = Voice::new(effort);
             phrases::run(&book, &build, &mut voice, clock, (&recalled, &is_over), pause, &mut told);
