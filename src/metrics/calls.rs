@@ -5,7 +5,7 @@
 //!
 //! Counted is what the server does for devices: waits, reads, writes, accepts, timers, wake-ups, and what a connection's
 //! beginning and end take. Not counted: reading the clock (no system call: vDSO), page faults, the log's hand-over to its
-//! thread, the memory allocator's own. `strace -c -f` confirms the numbers.
+//! thread, the memory allocator's own.
 
 use super::allocations;
 use super::catalog::Counter;
