@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use voxlane::format::{Lang, ReplyFormat};
+use voxlane::format::{Codec, Lang, ReplyFormat};
 use voxlane::job::{Cancel, Converse, Recognise, ReplyEnd, Role, Said, Speak};
 use voxlane::providers::http::{HttpClient, HttpConfig};
 use voxlane::providers::openai::Service;
@@ -62,7 +62,7 @@ fn converse(service: Service, text: &str, ms: u64) -> (Result<ReplyEnd, Fault>, 
 fn speak(service: Service, text: &str, encoding: Encoding, ms: u64) -> (Result<(), Fault>, u32, Vec<i16>) {
     let config = TtsConfig { service, voice: String::new(), encoding, speed: None };
     let call = call(ms);
-    let format = ReplyFormat::DEFAULT;
+    let format = ReplyFormat { codec: Codec::Pcm, ..ReplyFormat::DEFAULT };
     let what = Speak { sentence: 0, text: text.to_owned(), language: Lang::EN, format, first_byte_by: call.deadline };
     let (mut pcm, mut rate) = (Vec::new(), 0);
     let end = OpenAiTts::new(config).unwrap().speak(&what, &call, &mut |sound| {
