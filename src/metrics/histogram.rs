@@ -1,6 +1,6 @@
 //! A histogram of microseconds that one thread writes and any may read, and the last 1000 values beside it.
 //!
-//! The histogram answers for the life of the process, within 1 % of the true value; the ring answers exactly for the last 1000
+//! The histogram answers for the life of the process, within 1.25 % of the true value; the ring answers exactly for the last 1000
 //! values. Values below 100 µs have a bucket each; from there on every decade is cut into 160 buckets: 50 from 1 to 2, 60 from
 //! 2 to 5, 50 from 5 to 10. So every round number is the border of a bucket, and what is said of the targets (1 ms, 5 ms,
 //! 60 ms, 600 ms, 800 ms) is a count and no estimate.
@@ -186,7 +186,7 @@ impl Snapshot {
         (self.count > 0).then(|| Duration::from_micros(self.sum_us / self.count))
     }
 
-    /// The `p`-th percentile (0 … 100) of all values, by nearest rank, within 1 % of the true value; the 100th is exact.
+    /// The `p`-th percentile (0 … 100) of all values, by nearest rank, within 1.25 % of the true value; the 100th is exact.
     pub fn percentile(&self, p: f64) -> Option<Duration> {
         let rank = nearest_rank(p, self.count)?;
         if rank + 1 == self.count {

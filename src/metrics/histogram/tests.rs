@@ -117,7 +117,7 @@ fn a_reader_beside_the_writer_always_sees_a_distribution_that_adds_up() {
 
 proptest! {
     #[test]
-    fn the_lifetime_percentile_is_within_one_percent_of_the_exact_one(
+    fn the_lifetime_percentile_is_within_half_a_bucket_of_the_exact_one(
         mut values in prop::collection::vec(prop_oneof![0u64..2_000, 0u64..60_000_000], 1..300),
         p in 0.0f64..100.0,
     ) {
@@ -126,7 +126,7 @@ proptest! {
         let exact = snapshot.recent_percentile(p).unwrap().as_micros() as f64;
         prop_assert_eq!(exact, values[nearest_rank(p, values.len() as u64).unwrap() as usize] as f64);
         let near = snapshot.percentile(p).unwrap().as_micros() as f64;
-        prop_assert!((near - exact).abs() <= exact / 100.0 + 1.0, "{near} for {exact}");
+        prop_assert!((near - exact).abs() <= exact / 80.0 + 1.0, "{near} for {exact}");
         for (bound, below) in BOUNDS_US.into_iter().zip(snapshot.cumulative()) {
             prop_assert_eq!(below, values.iter().filter(|v| **v < bound).count() as u64);
         }
