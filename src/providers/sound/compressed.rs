@@ -99,7 +99,7 @@ pub fn decode_ogg(source: &mut impl Read, format: ReplyFormat, out: &mut Out<'_>
     let mut pcm = vec![0; decoder.samples_max()];
     let mut packets = BasePacketReader::new();
     let can_pass = format.codec == Codec::Opus && format.rate == OPUS_RATE;
-    // Decided by the first packet: half a sentence by another encoder would click.
+    // Decided by the first packet: to begin passing on in the middle of a sentence would click.
     let mut passes = None;
     let mut skip = None;
     let mut tags_seen = false;
@@ -135,13 +135,16 @@ pub fn decode_ogg(source: &mut impl Read, format: ReplyFormat, out: &mut Out<'_>
         let fits = is_mono(data)
             && data.len() <= ENCODED_BYTES_MAX
             && packet_samples(data, OPUS_RATE) == Ok(format.frame_samples());
-        if *passes.get_or_insert(can_pass && fits) {
+        let passed = passes.get_or_insert(can_pass && fits);
+        // A later packet of another kind is not lost: it and what follows are decoded.
+        *passed &= fits;
+        if *passed {
             let frame = format.frame_samples();
-            if *ahead >= frame || !fits {
-                *ahead = ahead.saturating_sub(frame);
+            if *ahead >= frame {
+                *ahead -= frame;
                 continue;
             }
-            // What is left of the pre-skip is less than a frame, and silence: the decoder's start.
+            // What is left of the pre-skip is less than a frame.
             *ahead = 0;
             if out.pass(OPUS_RATE, data, frame) == Flow::Stop {
                 return Ok(());

@@ -69,7 +69,8 @@ pub fn decode(
 }
 
 /// As [`decode`], but Ogg-Opus whose first packet is mono and as long as a frame of `format` is given packet by packet, without
-/// decoding, where `format` is Opus at 24 kHz. A later packet of another kind is left out and heard as a gap.
+/// decoding, where `format` is Opus at 24 kHz. From a packet of another kind on the rest is
+/// decoded.
 ///
 /// # Errors
 /// As [`decode`].

@@ -185,6 +185,28 @@ fn packets_that_the_device_asked_for_are_passed_on_untouched() {
 }
 
 #[test]
+fn from_a_packet_of_another_length_on_the_rest_is_decoded() {
+    let mut mixed = Vec::new();
+    let mut writer = PacketWriter::new(&mut mixed);
+    let mut head = b"OpusHead\x01\x01".to_vec();
+    head.extend([0, 0]);
+    head.extend(48_000_u32.to_le_bytes());
+    head.extend([0; 3]);
+    writer.write_packet(head, 7, PacketWriteEndInfo::EndPage, 0).unwrap();
+    writer.write_packet(b"OpusTags\0\0\0\0\0\0\0\0".to_vec(), 7, PacketWriteEndInfo::EndPage, 0).unwrap();
+    let mut encoder = Encoder::new(24_000, 5).unwrap();
+    let pcm = tone(24_000, 360);
+    for frame in pcm[..4 * 1_440].chunks(1_440).chain(pcm[4 * 1_440..].chunks(480)) {
+        let mut packet = vec![0; 1_500];
+        let len = encoder.encode(frame, &mut packet).unwrap();
+        packet.truncate(len);
+        writer.write_packet(packet, 7, PacketWriteEndInfo::EndPage, 0).unwrap();
+    }
+    let (packets, samples) = passed(&mixed, usize::MAX, ReplyFormat::DEFAULT);
+    assert_eq!((packets.len(), samples), (4, 2 * 1_440));
+}
+
+#[test]
 fn packets_of_another_length_and_those_for_a_pcm_device_are_decoded() {
     let pcm = ReplyFormat { codec: Codec::Pcm, ..ReplyFormat::DEFAULT };
     let slow = ReplyFormat { rate: 16_000, ..ReplyFormat::DEFAULT };
