@@ -302,7 +302,7 @@ fn lane_round_trip(gate: &mut Gate, iterations: u64) {
             assert!(pool.submit(Instant::ZERO, Class::First, order).is_ok());
             let job = desk.next_job(Duration::ZERO).expect("just submitted");
             for outcome in [Outcome::Token(words.clone()), Outcome::ReplyEnd(ReplyEnd::Complete)] {
-                desk.publish(job::Answer { ticket, outcome }, &job.cancel, LATER).expect("room");
+                desk.publish(job::Answer::new(ticket, outcome), &job.cancel, LATER).expect("room");
             }
             assert_eq!(drain(&mut pool), 2);
         });

@@ -51,7 +51,7 @@ fn ask() -> Job {
 }
 
 fn answer(outcome: Outcome) -> Answer {
-    Answer { ticket: TICKET, outcome }
+    Answer::new(TICKET, outcome)
 }
 
 fn lanes(c: &mut Criterion) {

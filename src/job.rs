@@ -133,6 +133,16 @@ pub struct Answer {
     pub ticket: Ticket,
     /// What it says.
     pub outcome: Outcome,
+    /// How long the job had been in its provider's hands by then, µs; 0 where nobody has measured. What a turn took without it
+    /// is what we have added ourselves.
+    pub provider_us: u32,
+}
+
+impl Answer {
+    /// An answer without a time of the provider.
+    pub fn new(ticket: Ticket, outcome: Outcome) -> Answer {
+        Answer { ticket, outcome, provider_us: 0 }
+    }
 }
 
 /// What workers report. A job ends with exactly one final outcome: `Transcript`, `ReplyEnd`, `SpeechEnd` or `Failed`.

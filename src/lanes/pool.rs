@@ -400,5 +400,5 @@ fn forget(lane: &mut ShardEnd, over: Given, hearing: &mut HashMap<Ticket, u16>) 
 /// The answer of a worker that cannot give one any more.
 fn lost(stage: Stage, given: Given) -> Answer {
     let failure = Failure::internal(stage, given.sentence, "the worker died");
-    Answer { ticket: given.ticket, outcome: Outcome::Failed(Box::new(failure)) }
+    Answer::new(given.ticket, Outcome::Failed(Box::new(failure)))
 }

@@ -114,11 +114,11 @@ fn say(slot: u32, sentence: u16) -> Job {
 }
 
 fn token(ticket: Ticket, text: &str) -> Answer {
-    Answer { ticket, outcome: Outcome::Token(TextBlock::split_from(text).0) }
+    Answer::new(ticket, Outcome::Token(TextBlock::split_from(text).0))
 }
 
 fn end(ticket: Ticket) -> Answer {
-    Answer { ticket, outcome: Outcome::ReplyEnd(ReplyEnd::Complete) }
+    Answer::new(ticket, Outcome::ReplyEnd(ReplyEnd::Complete))
 }
 
 fn block(slot: u32, mark: i16, last: bool) -> PcmBlock {
@@ -350,7 +350,7 @@ fn jobs_of_a_dead_worker_fail_once_and_it_is_replaced() {
     assert!(world.pools[0].submit(NOW, Class::First, say(1, 3)).is_ok());
     let job = desk.next_job(Duration::ZERO).unwrap();
     let packet = PacketBlock::cut(3, &[1, 2, 3]).next().unwrap();
-    desk.publish(Answer { ticket: job.ticket, outcome: Outcome::Packet(packet) }, &job.cancel, LATER).unwrap();
+    desk.publish(Answer::new(job.ticket, Outcome::Packet(packet)), &job.cancel, LATER).unwrap();
     drop(desk);
     let answers = world.pass();
     assert_eq!(answers.len(), 2);
@@ -493,7 +493,7 @@ fn blocks_of_an_earlier_attempt_are_not_heard_in_the_next() {
     let first = desk.next_job(Duration::ZERO).unwrap();
     assert!(world.pools[0].feed(&block(1, 1, false)));
     let said = Transcript { text: String::new(), language: None, confidence: None };
-    let answer = Answer { ticket: first.ticket, outcome: Outcome::Transcript(Box::new(said)) };
+    let answer = Answer::new(first.ticket, Outcome::Transcript(Box::new(said)));
     desk.publish(answer, &first.cancel, LATER).unwrap();
     // Fed before the shard knows that the attempt is over: still in the ring when the second attempt begins.
     assert!(world.pools[0].feed(&block(1, 2, false)));

@@ -203,6 +203,7 @@ catalog! {
         FirstAudioReady => "voxlane_turn_seconds", r#"milestone="first_audio_ready""#, "From end of speech to a milestone of the turn.";
         FirstAudio => "voxlane_turn_seconds", r#"milestone="first_audio""#, "From end of speech to a milestone of the turn.";
         ReplyEnd => "voxlane_turn_seconds", r#"milestone="reply_end""#, "From end of speech to a milestone of the turn.";
+        Added => "voxlane_added_seconds", "", "From the end of the utterance, once noticed, to the first reply packet ready, without the time providers took.";
         // --- pools
         JobWait => "voxlane_job_wait_seconds", "", "How long a job waited for its worker.", worker;
         JobFirst => "voxlane_job_first_seconds", "", "From the start of a job to its first result: token, audio, transcript.", worker;

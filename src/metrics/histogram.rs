@@ -155,6 +155,11 @@ impl Snapshot {
         news
     }
 
+    /// Buckets that are not empty, rising: the greatest value one can hold, µs, and how many lie in it.
+    pub fn filled(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.buckets.iter().enumerate().filter(|(_, n)| **n > 0).map(|(i, n)| (lower(i + 1) - 1, *n))
+    }
+
     /// How many values were longer than `bound`, which counts as the border of the next fine bucket.
     pub fn longer_than(&self, bound: Duration) -> u64 {
         let first = index(bound.as_micros().min(u128::from(u32::MAX)) as u32) + 1;

@@ -10,7 +10,8 @@ use super::window::OUTCOMES;
 use crate::time::{Duration, UnixMs};
 use serde_json::{Map, Value, json};
 
-/// Everything the registry knows: the whole process, each shard, each pool, rates of the last minute.
+/// Everything the registry knows: the whole process, each shard, each pool, rates of the last minute. Beside its percentiles,
+/// `all.added_us` tells all of `voxlane_added_seconds`: of two readings the difference is the distribution of the time between.
 pub fn stats(registry: &Registry, usage: &Usage, now: UnixMs) -> Value {
     let sums = registry.sums();
     let mut all = Sum::new(Home::Process);
@@ -24,6 +25,8 @@ pub fn stats(registry: &Registry, usage: &Usage, now: UnixMs) -> Value {
     registry.probes(|probe| {
         elsewhere.insert(key(probe.name, probe.labels), json!((probe.value)()));
     });
+    let mut whole = sum_json(&all);
+    whole["added_us"] = buckets_json(all.series(Series::Added));
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_s": now.0.saturating_sub(registry.started.0) as f64 / 1e3,
@@ -33,7 +36,7 @@ pub fn stats(registry: &Registry, usage: &Usage, now: UnixMs) -> Value {
             "threads": usage.threads,
         },
         "window": window_json(registry),
-        "all": sum_json(&all),
+        "all": whole,
         "shards": of(|home| matches!(home, Home::Shard(_))),
         "pools": of(|home| matches!(home, Home::Worker(_))),
         "elsewhere": elsewhere,
@@ -143,6 +146,15 @@ fn series_json(snapshot: &Snapshot) -> Value {
     })
 }
 
+/// A whole distribution in microseconds: the greatest value of each bucket and how many lie in it.
+fn buckets_json(snapshot: &Snapshot) -> Value {
+    json!({
+        "max_us": snapshot.max().as_micros() as u64,
+        "sum_us": snapshot.sum().as_micros() as u64,
+        "buckets": snapshot.filled().collect::<Vec<_>>(),
+    })
+}
+
 fn window_json(registry: &Registry) -> Value {
     let window = registry.window();
     let mut value = json!({ "span_s": window.span().as_secs_f64() });
@@ -182,6 +194,7 @@ mod tests {
             shard.add(Counter::TurnsComplete, 3);
             shard.count(Counter::TurnsFailed);
             shard.record(Series::FrameLateness, Duration::from_micros(1_500));
+            shard.record(Series::Added, Duration::from_micros(204));
         }
         worker.add(Counter::JobsOk, 3);
         worker.add(Counter::JobsTimeout, 1);
@@ -198,6 +211,7 @@ mod tests {
         assert_eq!(stats["all"]["threads"], 3);
         let lateness = &stats["all"]["series_ms"]["voxlane_frame_lateness_seconds"];
         assert_eq!((&lateness["count"], &lateness["recent"]["p99"]), (&json!(2), &json!(1.5)));
+        assert_eq!(stats["all"]["added_us"], json!({ "max_us": 204, "sum_us": 408, "buckets": [[204, 2]] }));
         let turns = &stats["window"]["turns"];
         assert_eq!(turns, &json!({ "n": 8, "success_rate": 0.75, "error_rate": 0.25 }));
         assert_eq!(&stats["window"]["asr"], &json!({ "n": 4, "success_rate": 0.75, "error_rate": 0.25 }));

@@ -14,7 +14,7 @@ use crate::audio::ear::EarPool;
 use crate::audio::phrase::Phrasebook;
 use crate::audio::queue::Budget;
 use crate::ids::{ShardId, Ticket};
-use crate::job::{Answer, Job};
+use crate::job::{Answer, Job, Outcome};
 use crate::limits;
 use crate::metrics::calls::{Call, made};
 use crate::metrics::{Counter, Gauge, Panel, Series};
@@ -24,7 +24,7 @@ use crate::net::{AddressBook, Stream};
 use crate::resilience::fault::Cause;
 use crate::session::phase::Phase as SessionPhase;
 use crate::session::{Effects, Event, Kit, Session};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use crate::wire::websocket::{self, code};
 use std::collections::{HashMap, VecDeque};
 use std::hash::RandomState;
@@ -78,6 +78,8 @@ pub(super) struct Floor {
     pub slots: Slots<Connection>,
     pub timers: Timers,
     pub timelines: Timelines,
+    /// How long the job whose answer is being handled was in its provider's hands; `None` when no answer is.
+    pub provider: Option<Duration>,
     pub backlog: Backlog,
     pub errands: Errands,
     pub mail: Mail,
@@ -137,7 +139,7 @@ impl Floor {
 
     /// Takes an answer of a worker; gives it back when its session has no room for it now.
     pub fn take_answer(&mut self, now: Instant, answer: Answer) -> Result<(), Box<Answer>> {
-        let Answer { ticket, outcome } = answer;
+        let Answer { ticket, outcome, provider_us } = answer;
         let key = Key { slot: ticket.slot, generation: ticket.generation };
         let session = self.slots.get(key).and_then(|connection| connection.session.as_deref());
         let (Some(session), true) = (session, ticket.shard == self.id) else {
@@ -145,10 +147,14 @@ impl Floor {
             return Ok(());
         };
         if !session.has_room(ticket.turn, &outcome) {
-            return Err(Box::new(Answer { ticket, outcome }));
+            return Err(Box::new(Answer { ticket, outcome, provider_us }));
         }
         self.panel.count(Counter::OutcomesIn);
+        // What follows a failure is an apology, and no measure of speed.
+        let is_of_use = !matches!(outcome, Outcome::Failed(_));
+        self.provider = is_of_use.then(|| Duration::from_micros(u64::from(provider_us)));
         self.talk(key, now, |session, kit| session.handle(now, Event::Outcome(ticket.turn, outcome), kit));
+        self.provider = None;
         Ok(())
     }
 

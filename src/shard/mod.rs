@@ -128,6 +128,7 @@ impl Shard {
             slots: Slots::new(connections),
             timers: Timers::default(),
             timelines: Timelines::default(),
+            provider: None,
             backlog: Backlog::default(),
             errands: Errands::default(),
             mail,

@@ -83,8 +83,9 @@ impl Floor {
 
     fn reach(&mut self, key: Key, now: Instant, milestone: Milestone, since: Duration) {
         self.panel.record(series(milestone), since);
-        if let Some(connection) = self.slots.get(key) {
-            self.timelines.mark(connection.turn, now, milestone, since);
+        let Some(connection) = self.slots.get(key) else { return };
+        if let Some(added) = self.timelines.mark(connection.turn, now, milestone, since, self.provider) {
+            self.panel.record(Series::Added, added);
         }
     }
 

@@ -29,6 +29,9 @@ struct Timeline {
     record: TurnRecord,
     /// Known from the first milestone on.
     end_of_speech: Option<Instant>,
+    /// What providers took on the way to the first audio: recognition, the model up to the first sentence, the voice up to its
+    /// first packet.
+    provider: Duration,
 }
 
 impl Timelines {
@@ -43,16 +46,38 @@ impl Timelines {
         if let Some(timeline) = self.at(*place) {
             let record =
                 TurnRecord { device: DeviceTag::new(device), turn: turn.0, began: now, ..TurnRecord::default() };
-            *timeline = Timeline { record, end_of_speech: None };
+            *timeline = Timeline { record, ..Timeline::default() };
         }
     }
 
     /// A milestone is reached at `now`, told as the time `since` the end of speech; for what lies ahead, such as the end of the
-    /// reply's playing, that may be more than has passed.
-    pub fn mark(&mut self, place: Place, now: Instant, milestone: Milestone, since: Duration) {
-        let Some(timeline) = self.at(place) else { return };
+    /// reply's playing, that may be more than has passed. `provider`: how long the job that has just answered had been in its
+    /// provider's hands; `None` where no answer of a worker led here.
+    ///
+    /// With the first audio of a spoken turn, returns what we have added to its way, `targets.md` row 2: from the moment the
+    /// end of the utterance was noticed (so without the wait for silence) until the first reply packet was ready to be sent,
+    /// without the providers' time. What a packet then waits for after `tts start` is not part of it either. How long the
+    /// deciding microphone frame lay in its socket is not known here; no longer than a pass of the loop.
+    pub fn mark(
+        &mut self,
+        place: Place,
+        now: Instant,
+        milestone: Milestone,
+        since: Duration,
+        provider: Option<Duration>,
+    ) -> Option<Duration> {
+        let timeline = self.at(place)?;
         timeline.end_of_speech.get_or_insert(now - since);
         timeline.record.milestones[milestone as usize] = Some(since);
+        match milestone {
+            Milestone::FinalTranscript | Milestone::FirstSentence => timeline.provider += provider.unwrap_or_default(),
+            Milestone::FirstAudioReady => {
+                let noticed = timeline.record.milestones[Milestone::EndOfUtterance as usize]?;
+                return Some(since.saturating_sub(noticed).saturating_sub(timeline.provider + provider?));
+            }
+            _ => {}
+        }
+        None
     }
 
     /// Lets `change` add what else is known of the turn.
@@ -112,8 +137,8 @@ mod tests {
     fn a_spoken_turn_from_onset_to_end() {
         let (mut timelines, log, mut place) = (Timelines::default(), TurnLog::default(), Place::NONE);
         timelines.begin(&mut place, TurnId(3), "aa:bb", Instant::from_ms(1_000));
-        timelines.mark(place, Instant::from_ms(3_400), Milestone::EndOfUtterance, ms(400));
-        timelines.mark(place, Instant::from_ms(3_700), Milestone::FirstAudio, ms(700));
+        timelines.mark(place, Instant::from_ms(3_400), Milestone::EndOfUtterance, ms(400), None);
+        timelines.mark(place, Instant::from_ms(3_700), Milestone::FirstAudio, ms(700), None);
         timelines.note(place, |record| record.sentences += 1);
         timelines.end(&mut place, TurnId(3), TurnEnd::Complete, Instant::from_ms(8_000), &log);
         let [turn] = written(&log)[..] else { panic!("one turn") };
@@ -121,6 +146,30 @@ mod tests {
         assert_eq!((turn.began, turn.speech, turn.length), (Instant::from_ms(1_000), ms(2_000), ms(5_000)));
         assert_eq!((turn.milestones[0], turn.milestones[1], turn.first_audio()), (Some(ms(400)), None, Some(ms(700))));
         assert_eq!((turn.ended(), place), (Instant::from_ms(8_000), Place::NONE));
+    }
+
+    #[test]
+    fn added_is_what_is_left_without_the_endpoint_wait_and_the_providers() {
+        let added = |marks: &[(Milestone, u64, Option<u64>)]| {
+            let (mut timelines, mut place) = (Timelines::default(), Place::NONE);
+            timelines.begin(&mut place, TurnId(1), "", Instant::ZERO);
+            let mark = |(milestone, since, provider): &(Milestone, u64, Option<u64>)| {
+                timelines.mark(place, Instant::from_ms(5_000), *milestone, ms(*since), provider.map(ms))
+            };
+            marks.iter().filter_map(mark).collect::<Vec<_>>()
+        };
+        use Milestone::*;
+        let noticed = (EndOfUtterance, 500, None);
+        let heard = [noticed, (FinalTranscript, 621, Some(120)), (FirstToken, 842, Some(220))];
+        let spoken =
+            [(FirstSentence, 1_043, Some(420)), (FirstAudioReady, 1_165, Some(120)), (FirstAudio, 1_225, None)];
+        assert_eq!(added(&[&heard[..], &spoken[..]].concat()), [ms(5)], "665 ms, of which 120 + 420 + 120 elsewhere");
+        // The transcript was there before the utterance was over.
+        assert_eq!(added(&[noticed, (FinalTranscript, 500, None), (FirstAudioReady, 503, Some(1))]), [ms(2)]);
+        // Our own phrase, a typed text, a provider that took longer than all: nothing to tell, nothing, and never below zero.
+        assert!(added(&[noticed, (FirstAudioReady, 503, None)]).is_empty());
+        assert!(added(&[(FirstSentence, 1, Some(0)), (FirstAudioReady, 2, Some(0))]).is_empty());
+        assert_eq!(added(&[noticed, (FirstAudioReady, 503, Some(9))]), [ms(0)]);
     }
 
     #[test]
@@ -138,7 +187,7 @@ mod tests {
         assert_eq!((timelines.places.len(), timelines.free.len()), (2, 2));
         assert!(written(&log).iter().all(|turn| turn.device.text() == "one") && log.written() == 10);
         // What comes for a turn without a place, or for another turn, changes nothing.
-        timelines.mark(Place::NONE, Instant::ZERO, Milestone::FirstToken, ms(1));
+        timelines.mark(Place::NONE, Instant::ZERO, Milestone::FirstToken, ms(1), None);
         timelines.begin(&mut one, TurnId(7), "one", Instant::ZERO);
         timelines.end(&mut one, TurnId(6), TurnEnd::Empty, Instant::ZERO, &log);
         assert_eq!(log.written(), 10);

@@ -1,5 +1,6 @@
 //! What every worker has around its provider: the loop, the guard against panics, the counts.
 
+use super::hands::Hands;
 use crate::job::{Answer, Failure, Job, Outcome, Stage, Work};
 use crate::lanes::{Desk, Gone, bell};
 use crate::limits;
@@ -19,6 +20,8 @@ pub struct Bench {
     pub clock: Clock,
     stage: Stage,
     panel: Arc<Panel>,
+    /// Measures how long jobs are in the provider's hands.
+    pub hands: Hands,
     tally: Tally,
     started: Instant,
     has_first: bool,
@@ -36,7 +39,8 @@ impl Bench {
     /// A place at that desk.
     pub fn new(stage: Stage, desk: Desk, clock: Clock, panel: Arc<Panel>) -> Bench {
         let tally = Tally::start(bell::rung_by_this_thread());
-        Bench { desk, clock, stage, panel, tally, started: Instant::ZERO, has_first: true, untold: 0 }
+        let hands = Hands::default();
+        Bench { desk, clock, stage, panel, hands, tally, started: Instant::ZERO, has_first: true, untold: 0 }
     }
 
     /// Serves jobs one after another until the server ends, or until there was nothing to do for [`limits::WORKER_IDLE`] and
@@ -74,6 +78,7 @@ impl Bench {
             Err(fault) => Err(fault.clone()),
             Ok(provider) => {
                 ran = true;
+                self.hands.begin(self.started);
                 catch_unwind(AssertUnwindSafe(|| work(provider, self))).unwrap_or_else(|_| {
                     panicked = true;
                     Err(Fault::new(Cause::Internal, "the provider panicked"))
@@ -107,14 +112,16 @@ impl Bench {
         });
         // The end tells of all that was laid out before it. `Err`: the shard is gone, and nobody waits for this answer.
         self.untold = 0;
-        let _ = self.desk.publish(Answer { ticket: job.ticket, outcome }, &job.cancel, job.deadline);
+        let provider_us = self.hands.end(self.clock.now());
+        let _ = self.desk.publish(Answer { ticket: job.ticket, outcome, provider_us }, &job.cancel, job.deadline);
         self.tally.settle(&self.panel, bell::rung_by_this_thread());
     }
 
     /// Hands a piece in; the time of the first one is recorded.
     pub fn piece(&mut self, job: &Job, outcome: Outcome) -> Result<(), Gone> {
         self.first();
-        self.desk.publish(Answer { ticket: job.ticket, outcome }, &job.cancel, job.deadline)
+        let provider_us = self.hands.taken_us(self.clock.now());
+        self.desk.publish(Answer { ticket: job.ticket, outcome, provider_us }, &job.cancel, job.deadline)
     }
 
     /// Hands in a piece that has others right behind it: the shard is told of the first at once, then of several together, as
@@ -122,7 +129,9 @@ impl Bench {
     pub fn piece_of_several(&mut self, job: &Job, outcome: Outcome) -> Result<(), Gone> {
         let is_first = !self.has_first;
         self.first();
-        let laid = self.desk.lay(Answer { ticket: job.ticket, outcome }, &job.cancel, job.deadline);
+        // Of several only the first can be the reply's first.
+        let provider_us = if is_first { self.hands.taken_us(self.clock.now()) } else { 0 };
+        let laid = self.desk.lay(Answer { ticket: job.ticket, outcome, provider_us }, &job.cancel, job.deadline);
         self.untold += 1;
         if is_first || self.untold >= limits::PIECES_UNTOLD {
             self.told(job);

@@ -118,6 +118,9 @@ pub fn start_asr(
             }
             built
         };
+        if rules.is_local {
+            bench.hands.computes_here();
+        }
         asr::serve(&mut bench, &build, rules.budget);
     };
     start(Stage::Asr, spec, stack, base, Arc::new(run))

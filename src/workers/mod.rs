@@ -11,6 +11,7 @@
 pub mod asr;
 pub mod bench;
 pub mod crew;
+pub mod hands;
 pub mod llm;
 pub mod phrases;
 pub mod tts;

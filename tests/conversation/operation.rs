@@ -141,7 +141,9 @@ fn a_device_converses_over_tls() {
 
 #[test]
 fn after_a_turn_every_stage_has_counted_and_every_milestone_is_there() {
-    let rig = Rig::with(&[("llm.script", r#"["Ok."]"#)]);
+    // Providers that take a while: what they take is not what we add.
+    let slow = [("asr.delay_ms", "40"), ("llm.first_token_ms", "40"), ("tts.first_audio_ms", "40")];
+    let rig = Rig::with(&[&[("llm.script", r#"["Ok."]"#)], &slow[..]].concat());
     let mut client = rig.device();
     client.listen("start", "auto");
     client.utterance(600);
@@ -185,6 +187,11 @@ fn after_a_turn_every_stage_has_counted_and_every_milestone_is_there() {
         before = at;
     }
     assert!(before < 5.0, "the reply ended after {before} s");
+    let at = |milestone: &str| rig.metric("voxlane_turn_seconds_sum", &format!("milestone={milestone:?}"));
+    let all = at("first_audio_ready") - at("end_of_utterance");
+    let added = rig.metric("voxlane_added_seconds_sum", "");
+    assert_eq!(rig.metric("voxlane_added_seconds_count", ""), 1.0);
+    assert!(all > 0.12 && added < all, "{added} s of {all} s are ours, though providers take 0.12 s");
 
     let get = |target: &str| http(rig.admin, &format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
     assert_eq!((get("/readyz").status, get("/readyz").body.as_str()), (200, "ready\n"));

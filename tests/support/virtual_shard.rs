@@ -114,7 +114,7 @@ impl VirtualShard {
 
     /// Hands an outcome in and lets the shard see it.
     pub fn answer(&mut self, job: &Job, outcome: Outcome) {
-        let answer = Answer { ticket: job.ticket, outcome };
+        let answer = Answer::new(job.ticket, outcome);
         let _ = self.desk(job.stage()).publish(answer, &job.cancel, Instant::NEVER);
         self.pass();
     }

@@ -347,7 +347,7 @@ impl Worker {
                     return true;
                 }
                 handed_in += 1;
-                let answer = Answer { ticket: job.ticket, outcome };
+                let answer = Answer::new(job.ticket, outcome);
                 let handed = self.desk.publish(answer, &job.cancel, Instant::ZERO);
                 assert_ne!(handed, Err(lanes::Gone::Deadline), "the lane has room for a batch");
             }

@@ -98,6 +98,10 @@ pub const METRICS: &[Metric] = &[
     time("checkin", "from connecting to the whole answer of the check-in"),
     time("connect", "from when the connection was due to the hello reply, a check-in included"),
     time("barge_in", "from abort to the last packet of the reply that was cut"),
+    time(
+        "added",
+        "by the server itself: end of the utterance noticed to first packet ready, without providers (needs --stats)",
+    ),
     time("gap", "between neighbouring packets of a reply"),
     time("lateness", "of a packet against the playout clock that its reply's first packets set"),
     time("stop", "from the end of playout to tts stop"),

@@ -2,7 +2,7 @@
 
 use super::threads::Sample;
 use crate::find::child::get;
-use crate::outcome::{Outcome, ServerSeen, ShardSeen, Stage};
+use crate::outcome::{Distribution, Outcome, ServerSeen, ShardSeen, Stage};
 use serde_json::Value;
 use std::net::SocketAddr;
 
@@ -19,6 +19,9 @@ pub struct Watch {
     anonymous: Option<u64>,
     anonymous_max: u64,
     sessions: u64,
+    /// What the server had told it adds to turns when the warm-up ended, and what it told last.
+    added_before: Option<Distribution>,
+    added: Distribution,
 }
 
 /// The milestones of a turn in order, and the stage that each one ends.
@@ -52,6 +55,10 @@ impl Watch {
         let stats: Value = stats.and_then(|(_, body)| serde_json::from_str(&body).ok()).unwrap_or_default();
         let shards = stats["shards"].as_array().map_or(&[][..], Vec::as_slice);
         self.shards.push(shards.iter().map(|s| s["busy"].as_f64().unwrap_or(0.0)).collect());
+        self.added = added(&stats);
+        if is_warm && self.added_before.is_none() {
+            self.added_before = Some(self.added.clone());
+        }
         let sessions = stats["all"]["gauges"]["voxlane_sessions"].as_u64().unwrap_or(0);
         self.sessions = self.sessions.max(sessions);
     }
@@ -65,6 +72,7 @@ impl Watch {
             return None;
         }
         let spent = spent.unwrap_or_default();
+        self.added = added(&stats).since(self.added_before.as_ref().unwrap_or(&Distribution::default()));
         let p = |series: &Value, which: &str| {
             series["recent"][which].as_f64().or_else(|| series["lifetime"][which].as_f64())
         };
@@ -101,6 +109,9 @@ impl Watch {
             second.own_cpu = own.get(i).copied().unwrap_or(0.0);
             second.shards = self.shards.get(i).cloned().unwrap_or_default();
         }
+        if self.added.count() > 0 {
+            outcome.times.insert("added".to_owned(), self.added.clone());
+        }
         if let Some(server) = &outcome.server {
             outcome.shares.insert("server_cpu".to_owned(), server.cores);
             outcome.counts.insert("rss_mib".to_owned(), server.rss as f64 / 1_048_576.0);
@@ -113,6 +124,11 @@ fn anonymous(pid: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
     line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1_024)
+}
+
+/// What the server says it has added to turns; nothing where it says nothing, as others do.
+fn added(stats: &Value) -> Distribution {
+    serde_json::from_value(stats["all"]["added_us"].clone()).unwrap_or_default()
 }
 
 /// Where the time went: differences of the milestones' percentiles.
@@ -152,6 +168,13 @@ mod tests {
             ]
         );
         assert!(stages(&Value::Null).is_empty());
+    }
+
+    #[test]
+    fn what_the_server_added_is_read_from_its_statistics() {
+        let stats = json!({"all": {"added_us": {"max_us": 905, "sum_us": 1_105, "buckets": [[200, 1], [909, 1]]}}});
+        assert_eq!(added(&stats).percentile(100.0), Some(0.905));
+        assert_eq!(added(&json!({"all": {}})), Distribution::default());
     }
 
     #[test]

@@ -69,6 +69,15 @@ impl Distribution {
         (self.count() > 0).then(|| above as f64 / self.count() as f64)
     }
 
+    /// What has come since `earlier`, a reading of the same distribution; of the largest only its bucket is known.
+    pub fn since(&self, earlier: &Distribution) -> Distribution {
+        let before = |bound: u64| earlier.buckets.iter().find(|(b, _)| *b == bound).map_or(0, |(_, n)| *n);
+        let grown = self.buckets.iter().map(|(bound, n)| (*bound, n.saturating_sub(before(*bound))));
+        let buckets: Vec<(u64, u64)> = grown.filter(|(_, n)| *n > 0).collect();
+        let max_us = buckets.last().map_or(0, |(bound, _)| self.max_us.min(*bound));
+        Distribution { max_us, sum_us: self.sum_us.saturating_sub(earlier.sum_us), buckets }
+    }
+
     /// Points of its curve: percentile, ms. As many as it takes to show its tail.
     pub fn curve(&self) -> Vec<(f64, f64)> {
         let count = self.count();
@@ -101,6 +110,15 @@ mod tests {
     fn a_bucket_never_tells_more_than_the_largest() {
         let d = Distribution { max_us: 5_100, sum_us: 10_000, buckets: vec![(4_000, 1), (6_000, 1)] };
         assert_eq!(d.percentile(100.0), Some(5.1));
+    }
+
+    #[test]
+    fn of_two_readings_the_difference_is_what_came_between() {
+        let earlier = Distribution::of([5, 7_000, 9_000]);
+        let later = Distribution::of([5, 5, 6, 7_000, 9_000]);
+        assert_eq!(later.since(&earlier), Distribution::of([5, 6]));
+        assert_eq!(later.since(&later), Distribution::default());
+        assert_eq!(later.since(&Distribution::default()), later);
     }
 
     #[test]
