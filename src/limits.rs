@@ -167,6 +167,9 @@ pub const TURN: Duration = Duration::from_secs(12);
 pub const ASR: Duration = Duration::from_secs(4);
 /// Recognition on our own cores, where several utterances may wait for each other.
 pub const ASR_LOCAL: Duration = Duration::from_secs(8);
+/// What a recogniser keeps of its time for its answer to reach the session, which gives up by itself and would then apologise
+/// for what was no failure but a queue.
+pub const ANSWER_MARGIN: Duration = Duration::from_millis(100);
 /// From the question to the model's first token.
 pub const LLM_FIRST_TOKEN: Duration = Duration::from_secs(5);
 /// Between two tokens (fault matrix row 13).

@@ -363,6 +363,7 @@ impl Asr {
             workers: workers(r, "asr"),
             script: r.list("asr", "script", &[], "scripted: texts in turn; !hang !fail !empty are faults."),
             delay_ms: r.number("asr", "delay_ms", 0, 0..=60_000, "scripted: delay of an answer, ms."),
+            is_queued: r.flag("asr", "queued", false, "scripted: few workers, each with a queue, as whisper has."),
         }
     }
 }

@@ -95,6 +95,7 @@ pub struct Asr {
     pub workers: usize,
     pub script: Vec<String>,
     pub delay_ms: u64,
+    pub is_queued: bool,
 }
 
 /// `[asr] provider`.

@@ -105,7 +105,7 @@ fn try_all(providers: &providers::Providers, clock: Clock) -> u8 {
     say("tts", tts, begin, speak(providers, &call(), &mut pcm));
     let begin = clock.now();
     let mut loaded = (providers.asr)(0);
-    if loaded.is_ok() && providers.asr_is_local {
+    if loaded.is_ok() && providers.about[0].name == "whisper" {
         println!("       (the speech model was loaded in {} ms)", clock.now().since(begin).as_millis());
     }
     let begin = clock.now();

@@ -126,10 +126,8 @@ impl Server {
         let cores_of_workers = if shards < cores { workers::Cores::Own } else { workers::Cores::Shared };
         let base = Base { clock, shards: site.doorbells(), registry: registry.clone(), cores: cores_of_workers };
         let spare = cores.saturating_sub(shards).max(1);
-        let asr_rules = match asr_is_local {
-            true => AsrRules { is_local: true, size: fixed(config.asr.workers, spare), budget: limits::ASR_LOCAL },
-            false => AsrRules { is_local: false, size: on_demand(config.asr.workers), budget: limits::ASR },
-        };
+        let asr_size = if asr_is_local { fixed(config.asr.workers, spare) } else { on_demand(config.asr.workers) };
+        let asr_rules = AsrRules { is_local: asr_is_local, size: asr_size, budget: rules.session.asr };
         let model = readiness.part("asr", "the speech model is being loaded");
         let tts_config = &config.tts;
         let keeper = Keeper::start(tts_config.opus_complexity, tts_config.bitrate, cores, clock, &registry);
@@ -353,7 +351,8 @@ fn note_phrases(round: u32, report: &phrases::Report) {
 fn shard_rules(config: &Config, asr_is_local: bool) -> Result<shard::Rules, StartFault> {
     let mut session = config.session.clone();
     session.language = config.asr.language.as_deref().and_then(Lang::parse);
-    session.asr = if asr_is_local { limits::ASR_LOCAL } else { limits::ASR };
+    // A transcript is of no use to a turn that has no time left to answer it: two thirds of it at most.
+    session.asr = (session.turn * 2 / 3).min(if asr_is_local { limits::ASR_LOCAL } else { limits::ASR });
     let tls = match &config.listen.tls {
         Some((certificate, key)) => {
             Some(tls::server_config(certificate, key).map_err(|fault| StartFault::Other(fault.to_string()))?)

@@ -26,7 +26,7 @@ use std::sync::Arc;
 pub struct Providers {
     /// Speech to text.
     pub asr: Factory<dyn Recogniser>,
-    /// It runs on our own cores.
+    /// It runs on our own cores, or is a script that behaves as if it did.
     pub asr_is_local: bool,
     /// Text to reply.
     pub llm: Factory<dyn LanguageModel>,
@@ -47,7 +47,11 @@ pub fn of(config: &Config, clock: Clock) -> Result<Providers, StartFault> {
     let (asr, about_asr) = asr_of(config, &client, clock)?;
     let (llm, about_llm) = llm_of(config, &client).map_err(other)?;
     let (tts, about_tts) = tts_of(config, &client).map_err(other)?;
-    let asr_is_local = config.asr.provider == AsrProvider::Whisper;
+    let asr_is_local = match config.asr.provider {
+        AsrProvider::Whisper => true,
+        AsrProvider::Scripted => config.asr.is_queued,
+        AsrProvider::OpenAi => false,
+    };
     let questions = questions(config, &client);
     Ok(Providers { asr, asr_is_local, llm, tts, about: [about_asr, about_llm, about_tts], questions })
 }

@@ -1,7 +1,10 @@
 //! The worker of speech recognition: gathers utterances as their blocks come, recognises the most urgent one that is complete.
+//! Where more people talk than can be recognised in time, those at the end of the queue are refused at once ([`super::pace`]),
+//! and hear that we are busy.
 
 use super::bench::{Bench, Built, build_guarded};
 use super::llm::floor_char;
+use super::pace::Pace;
 use crate::audio::pcm::PcmBlock;
 use crate::job::{Job, Outcome, Transcript, Work};
 use crate::limits;
@@ -20,14 +23,23 @@ pub struct Gathering {
     batch: Vec<PcmBlock>,
     /// Recognition is worth this much time from the utterance's end.
     budget: Duration,
+    pace: Pace,
     idle_since: Instant,
+    /// Since when nobody has looked at the lanes, a recognition having come between: what lies there may have waited as long.
+    away_since: Option<Instant>,
 }
 
 struct Utterance {
     job: Job,
     pcm: Vec<i16>,
-    /// Complete; to be recognised by then.
-    by: Option<Instant>,
+    complete: Option<Complete>,
+}
+
+/// When an utterance was complete, and by when it is to be recognised.
+#[derive(Clone, Copy)]
+struct Complete {
+    since: Instant,
+    by: Instant,
 }
 
 /// Serves until the server ends, or until there was nothing to do for [`limits::WORKER_IDLE`] and the pool has enough workers
@@ -40,7 +52,8 @@ pub fn serve(bench: &mut Bench, build: &dyn Fn() -> Built<dyn Recogniser>, budge
         gathering.sweep(bench);
         match gathering.next() {
             Some(utterance) => {
-                if recognise(bench, &mut recogniser, utterance) {
+                gathering.away_since = Some(bench.clock.now());
+                if recognise(bench, &mut recogniser, utterance, &mut gathering.pace) {
                     recogniser = build_guarded(build);
                 }
                 gathering.idle_since = bench.clock.now();
@@ -54,26 +67,31 @@ pub fn serve(bench: &mut Bench, build: &dyn Fn() -> Built<dyn Recogniser>, budge
 impl Gathering {
     /// Nothing gathered yet.
     pub fn new(now: Instant, budget: Duration) -> Gathering {
-        Gathering { open: Vec::new(), batch: Vec::with_capacity(limits::BLOCK_BATCH), budget, idle_since: now }
+        // The session gives up by itself after the same time, and would not know why.
+        let (budget, pace) = (budget.saturating_sub(limits::ANSWER_MARGIN), Pace::new(budget));
+        let batch = Vec::with_capacity(limits::BLOCK_BATCH);
+        Gathering { open: Vec::new(), batch, budget, pace, idle_since: now, away_since: None }
     }
 
     /// Reads what has come, and waits for something only if no utterance is complete.
     fn gather(&mut self, bench: &mut Bench) {
         let now = bench.clock.now();
-        let is_ready = self.open.iter().any(|utterance| utterance.by.is_some());
+        let is_ready = self.open.iter().any(|utterance| utterance.complete.is_some());
         let deadlines = self.open.iter().map(|utterance| utterance.job.deadline.until(now));
-        let mut wait = if is_ready { Duration::ZERO } else { deadlines.min().unwrap_or(limits::BLOCK_WAIT) };
+        let away_since = self.away_since.take();
+        let waits = !is_ready && away_since.is_none();
+        let mut wait = if waits { deadlines.min().unwrap_or(limits::BLOCK_WAIT) } else { Duration::ZERO };
         loop {
             self.batch.clear();
             bench.desk.next_blocks(limits::BLOCK_BATCH, wait.min(limits::BLOCK_WAIT), &mut self.batch);
             let now = bench.clock.now();
             while let Some(job) = bench.desk.next_job(Duration::ZERO) {
                 bench.waited(bench.desk.waited());
-                self.open.push(Utterance { job, pcm: Vec::with_capacity(USUAL_SAMPLES), by: None });
+                self.open.push(Utterance { job, pcm: Vec::with_capacity(USUAL_SAMPLES), complete: None });
                 self.idle_since = now;
             }
             for block in &self.batch {
-                add(&mut self.open, block, now, self.budget);
+                add(&mut self.open, block, away_since.unwrap_or(now), self.budget);
             }
             // A full batch: there may be more, and recognising takes a while in which the ring would fill up.
             if self.batch.len() < limits::BLOCK_BATCH {
@@ -83,15 +101,23 @@ impl Gathering {
         }
     }
 
-    /// Ends what was taken back or is too late, complete or not.
+    /// Ends what was taken back, what is too late, complete or not, and what is complete and will not be recognised in time.
     fn sweep(&mut self, bench: &mut Bench) {
-        let now = bench.clock.now();
+        let (now, pace) = (bench.clock.now(), self.pace);
+        // In the order in which they are recognised.
+        self.open.sort_by_key(Utterance::by);
+        let mut before = 0;
         self.open.retain(|utterance| {
-            let by = utterance.by.unwrap_or(utterance.job.deadline);
-            let fault = match utterance.job.cancel.is_cancelled() {
-                true => Fault::cancelled(),
-                false if by <= now => Fault::timeout("recognition"),
-                false => return true,
+            let fault = match utterance.complete {
+                _ if utterance.job.cancel.is_cancelled() => Fault::cancelled(),
+                None if utterance.job.deadline <= now => Fault::timeout("recognition"),
+                None => return true,
+                Some(complete) if complete.by <= now => complete.too_late(now),
+                Some(complete) if !pace.is_in_time(before, now, complete.by) => busy(),
+                Some(_) => {
+                    before += 1;
+                    return true;
+                }
             };
             bench.finish(&utterance.job, Err(fault));
             false
@@ -100,8 +126,8 @@ impl Gathering {
 
     /// The complete utterance with the earliest deadline.
     fn next(&mut self) -> Option<Utterance> {
-        let ready = self.open.iter().enumerate().filter_map(|(i, utterance)| Some((utterance.by?, i)));
-        let (_, i) = ready.min()?;
+        let first = self.open.iter().enumerate().filter(|(_, utterance)| utterance.complete.is_some());
+        let (i, _) = first.min_by_key(|(_, utterance)| utterance.by())?;
         Some(self.open.remove(i))
     }
 
@@ -110,27 +136,53 @@ impl Gathering {
     }
 }
 
+impl Utterance {
+    /// When it is too late for it.
+    fn by(&self) -> Instant {
+        self.complete.map_or(self.job.deadline, |complete| complete.by)
+    }
+}
+
+impl Complete {
+    /// Why it is not recognised in time, when work on it began at `begun` or would have: if it has lost most of its time behind
+    /// others, there was no room for it; else recognition itself is slow.
+    fn too_late(self, begun: Instant) -> Fault {
+        let waited = begun.since(self.since);
+        if waited > self.by.since(self.since) / 2 { busy() } else { Fault::timeout("recognition") }
+    }
+}
+
+fn busy() -> Fault {
+    Fault::new(Cause::Overload, "more people talk than can be recognised in time")
+}
+
 /// Appends a block to its utterance. What goes beyond the longest utterance is left out.
-fn add(open: &mut [Utterance], block: &PcmBlock, now: Instant, budget: Duration) {
+fn add(open: &mut [Utterance], block: &PcmBlock, since: Instant, budget: Duration) {
     let Some(utterance) = open.iter_mut().find(|utterance| utterance.job.ticket == block.ticket) else { return };
     let room = UTTERANCE_SAMPLES.saturating_sub(utterance.pcm.len());
     let pcm = block.pcm();
     utterance.pcm.extend_from_slice(&pcm[..pcm.len().min(room)]);
     if block.last {
-        utterance.by = Some(utterance.job.deadline.min(now + budget));
+        utterance.complete = Some(Complete { since, by: utterance.job.deadline.min(since + budget) });
     }
 }
 
 /// Recognises one utterance; returns whether the recogniser is not to be used again.
-fn recognise(bench: &mut Bench, recogniser: &mut Built<dyn Recogniser>, utterance: Utterance) -> bool {
-    let Utterance { job, pcm, by } = utterance;
+fn recognise(bench: &mut Bench, recogniser: &mut Built<dyn Recogniser>, utterance: Utterance, pace: &mut Pace) -> bool {
+    let by = utterance.by();
+    let Utterance { job, pcm, complete } = utterance;
     bench.one(recogniser, &job, |recogniser, bench| {
         let Work::Recognise(how) = &job.work else {
             return Err(Fault::new(Cause::Internal, "a job of another stage"));
         };
-        let call = bench.call(&job, by.unwrap_or(job.deadline));
-        let transcript = recogniser.recognise(&pcm, how, &call)?;
-        Ok(Outcome::Transcript(Box::new(bounded(transcript))))
+        let (begun, call) = (bench.clock.now(), bench.call(&job, by));
+        let heard = recogniser.recognise(&pcm, how, &call);
+        pace.learn(bench.clock.now().since(begun), heard.is_ok());
+        match (heard, complete) {
+            (Ok(transcript), _) => Ok(Outcome::Transcript(Box::new(bounded(transcript)))),
+            (Err(fault), Some(complete)) if fault.cause == Cause::Timeout => Err(complete.too_late(begun)),
+            (Err(fault), _) => Err(fault),
+        }
     })
 }
 

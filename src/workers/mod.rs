@@ -13,6 +13,7 @@ pub mod bench;
 pub mod crew;
 pub mod hands;
 pub mod llm;
+pub mod pace;
 pub mod phrases;
 pub mod tts;
 pub mod voice;

@@ -127,6 +127,45 @@ fn who_vanishes_in_any_state_leaves_nothing_behind() {
     assert_eq!(kinds(&client.until("tts:stop")), TURN);
 }
 
+/// Ten people, one recogniser that needs 300 ms for each, and three seconds for a turn, of which it gets two: six are answered.
+#[test]
+fn ten_who_talk_at_once_to_one_recogniser_are_answered_or_told_that_it_is_busy() {
+    const DEVICES: usize = 10;
+    let rig = Rig::with(&[
+        ("asr.queued", "true"),
+        ("asr.workers", "1"),
+        ("asr.delay_ms", "300"),
+        ("session.turn_s", "3"),
+        ("llm.script", r#"["Ok."]"#),
+        ("phrases.busy_en", r#""Busy.""#),
+        ("phrases.apology_en", r#""Sorry.""#),
+    ]);
+    let said = std::thread::scope(|scope| {
+        let talk = || {
+            let mut client = rig.device();
+            client.listen("start", "manual");
+            client.sound(600, true);
+            client.listen("stop", "");
+            let begin = Instant::now();
+            let turn = client.until("tts:stop");
+            assert_eq!((count(&turn, "tts:start"), count(&turn, "tts:stop")), (1, 1), "{:?}", kinds(&turn));
+            assert_eq!(packets_of_sentences(&turn).len(), 1, "{:?}", kinds(&turn));
+            println!("{:?} after {:?}", sentences(&turn), begin.elapsed());
+            client.quiet(100);
+            sentences(&turn)[0].to_owned()
+        };
+        let talks: Vec<_> = (0..DEVICES).map(|_| scope.spawn(talk)).collect();
+        talks.into_iter().map(|talk| talk.join().unwrap()).collect::<Vec<_>>()
+    });
+    let times = |what: &str| said.iter().filter(|said| *said == what).count();
+    // Nobody waited in vain: that would have been an apology.
+    assert!(times("Ok.") >= 2 && times("Busy.") >= 2 && times("Sorry.") == 0, "{said:?}");
+    assert_eq!(times("Ok.") + times("Busy."), DEVICES);
+    let overload = rig.metric("voxlane_jobs_total", r#"result="overload""#);
+    assert_eq!(overload, times("Busy.") as f64);
+    assert_eq!(rig.metric("voxlane_jobs_total", r#"result="timeout""#), 0.0);
+}
+
 /// A device that stops reading while it is spoken to: its receive buffer holds a second or so.
 fn slow_reader(rig: &Rig) -> Client {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();

@@ -179,3 +179,64 @@ fn jobs_wait_while_the_model_is_loaded() {
     assert_eq!(transcript(&rig.finals(1), 1), "960 samples, 1 to 1");
     assert!(rig.readiness.missing().is_empty());
 }
+
+/// As [`Echo`], each at its turn: it takes a word from the test.
+struct Paced(crossbeam::channel::Receiver<()>);
+
+impl Recogniser for Paced {
+    fn recognise(&mut self, pcm: &[i16], how: &Recognise, call: &Call) -> Result<Transcript, Fault> {
+        self.0.recv_timeout(call.left()).map_err(|_| Fault::timeout("recognition"))?;
+        Echo.recognise(pcm, how, call)
+    }
+}
+
+/// A crew that recognises when it is told, and utterances 1 to `n`, complete, of which the first is being recognised.
+fn queue(n: u32, budget: Duration) -> (Rig, crossbeam::channel::Sender<()>) {
+    let (tell, told) = crossbeam::channel::unbounded();
+    let factory: Factory<dyn Recogniser> = Arc::new(move |_| Ok(Box::new(Paced(told.clone()))));
+    let rules = AsrRules { budget, ..rules() };
+    let mut rig = Rig::new(|base, readiness| start_asr(rules, factory, readiness.part("asr", "loading"), base));
+    for slot in 1..=n {
+        rig.hear(slot);
+        rig.feed(&block(slot, slot as i16, 960, true));
+    }
+    (rig, tell)
+}
+
+fn causes(answers: &[Answer]) -> Vec<(u32, Option<Cause>)> {
+    let cause = |answer: &Answer| match &answer.outcome {
+        Outcome::Failed(failure) => Some(failure.fault.cause),
+        _ => None,
+    };
+    let mut all: Vec<_> = answers.iter().map(|answer| (answer.ticket.slot, cause(answer))).collect();
+    all.sort_by_key(|(slot, _)| *slot);
+    all
+}
+
+#[test]
+fn who_comes_too_late_in_the_queue_is_told_at_once_and_the_others_are_understood() {
+    const N: u32 = 40;
+    // Each is expected to take an eighth of the budget at first, and three quarters of that once the first took nothing: about
+    // ten are kept. No other is recognised before the test says so, but the rest are answered.
+    let (mut rig, tell) = queue(N, LONG);
+    tell.send(()).unwrap();
+    let mut answers = rig.finals(N as usize - 11);
+    (0..N).for_each(|_| tell.send(()).unwrap());
+    while answers.len() < N as usize {
+        answers.extend(rig.finals(1));
+    }
+    let causes = causes(&answers);
+    let understood = causes.iter().take_while(|(_, cause)| cause.is_none()).count();
+    assert!((4..=11).contains(&understood), "{causes:?}");
+    assert!(causes[understood..].iter().all(|(_, cause)| *cause == Some(Cause::Overload)), "{causes:?}");
+    let registry = rig.end();
+    assert_eq!(registry.total(Counter::JobsOverload), u64::from(N) - understood as u64);
+}
+
+#[test]
+fn who_has_waited_in_vain_was_in_a_queue_and_who_was_first_had_a_slow_recogniser() {
+    let (mut rig, _tell) = queue(3, Duration::from_millis(400));
+    let answers = rig.finals(3);
+    let expected = [(1, Some(Cause::Timeout)), (2, Some(Cause::Overload)), (3, Some(Cause::Overload))];
+    assert_eq!(causes(&answers), expected);
+}
