@@ -265,6 +265,8 @@ pub const SSE_EVENT_BYTES: usize = 64 * 1024;
 pub const TTS_NEXT_BYTE: Duration = Duration::from_secs(3);
 /// Encoded audio of one sentence: [`SENTENCE_AUDIO`] as 48 kHz stereo PCM16 is 11.5 MB.
 pub const SENTENCE_SOUND_BYTES: usize = 12 * 1024 * 1024;
+/// The longest pause a service may ask for: after it we look again, whatever it said.
+pub const RETRY_AFTER: Duration = Duration::from_secs(3_600);
 /// Longest time one service is given to say at start that it is there.
 pub const SERVICE_PROBE: Duration = Duration::from_secs(5);
 

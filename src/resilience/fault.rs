@@ -1,5 +1,6 @@
 //! What went wrong with an outside service, by cause. Classified where it happens, by type and never by message text.
 
+use crate::time::Duration;
 use std::fmt;
 
 /// The cause of a failure.
@@ -59,12 +60,19 @@ pub struct Fault {
     pub cause: Cause,
     /// For the log: what exactly, in a few words.
     pub detail: Box<str>,
+    /// How long the service wants to be left alone, if it says so (HTTP `Retry-After`).
+    pub retry_after: Option<Duration>,
 }
 
 impl Fault {
     /// A failure of the given cause.
     pub fn new(cause: Cause, detail: impl Into<Box<str>>) -> Fault {
-        Fault { cause, detail: detail.into() }
+        Fault { cause, detail: detail.into(), retry_after: None }
+    }
+
+    /// The same fault of a service that wants to be left alone for `pause`.
+    pub fn wait(self, pause: Option<Duration>) -> Fault {
+        Fault { retry_after: pause, ..self }
     }
 
     /// The answer to our own cancel.

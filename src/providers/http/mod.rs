@@ -14,7 +14,7 @@ mod lookup;
 use super::Call;
 use crate::limits;
 use crate::resilience::fault::{Cause, Fault};
-use crate::time::Instant;
+use crate::time::{Duration, Instant, UnixMs};
 use line::{Tracked, Watch};
 use lookup::Lookup;
 use std::io::Read;
@@ -140,7 +140,7 @@ impl HttpClient {
         if head.status.is_success() {
             return Ok(exchange);
         }
-        let retry_after = header("retry-after").trim().parse::<u32>().ok();
+        let retry_after = retry_after(&header("retry-after"), UnixMs::now());
         let now = call.clock.now();
         let reason = exchange.reason(until.by.min(now + limits::SERVICE_TAIL));
         Err(refusal(head.status.as_u16(), retry_after, &reason))
@@ -288,8 +288,8 @@ fn is_plain(word: &str) -> bool {
     (1..=40).contains(&word.len()) && word.bytes().all(|b| b.is_ascii_lowercase() || matches!(b, b'_' | b'0'..=b'9'))
 }
 
-/// What an HTTP status other than 2xx means.
-pub fn refusal(status: u16, retry_after: Option<u32>, word: &str) -> Fault {
+/// What an HTTP status other than 2xx means; `retry_after` is how long the service wants to be left alone.
+pub fn refusal(status: u16, retry_after: Option<Duration>, word: &str) -> Fault {
     let cause = match status {
         408 | 504 => Cause::Timeout,
         429 => Cause::Overload,
@@ -301,10 +301,26 @@ pub fn refusal(status: u16, retry_after: Option<u32>, word: &str) -> Fault {
     if !word.is_empty() {
         detail = format!("{detail} {word}");
     }
-    if let Some(secs) = retry_after {
-        detail = format!("{detail}, retry after {secs} s");
+    if let Some(pause) = retry_after {
+        detail = format!("{detail}, retry after {} s", pause.as_secs());
     }
-    Fault::new(cause, detail)
+    // What a refusal that stays a refusal says of later is of no use.
+    let pause = retry_after.filter(|_| cause != Cause::Refused);
+    Fault::new(cause, detail).wait(pause)
+}
+
+/// The value of `Retry-After`: seconds, or a date (RFC 9110, 10.2.3) seen from `now`; one that has passed is no pause. Rounded up
+/// to whole seconds, at most [`limits::RETRY_AFTER`].
+fn retry_after(value: &str, now: UnixMs) -> Option<Duration> {
+    let value = value.trim();
+    let secs = match value.parse::<u64>() {
+        Ok(secs) => secs,
+        Err(_) => {
+            let date = jiff::fmt::rfc2822::parse(value).ok()?.timestamp().as_millisecond();
+            u64::try_from(date).ok()?.saturating_sub(now.0).div_ceil(1_000)
+        }
+    };
+    Some(Duration::from_secs(secs).min(limits::RETRY_AFTER))
 }
 
 /// Whether the connection was lost, as opposed to refused, slow or wrong.
@@ -352,5 +368,37 @@ fn tls(error: &rustls::Error) -> Fault {
     match error {
         rustls::Error::InvalidCertificate(_) => Fault::new(Cause::Refused, "certificate not accepted"),
         _ => Fault::new(Cause::Unavailable, "TLS handshake failed"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_is_told_in_seconds_or_as_a_date() {
+        // Sun, 06 Nov 1994 08:49:37 GMT, the RFC's own example.
+        let now = UnixMs(784_111_777_000);
+        let pause = |value| retry_after(value, now).map(|pause| pause.as_secs());
+        assert_eq!(pause(" 120 "), Some(120));
+        assert_eq!(pause("Sun, 06 Nov 1994 08:49:47 GMT"), Some(10));
+        assert_eq!(pause("Sun, 06 Nov 1994 08:00:00 GMT"), Some(0), "it has passed");
+        assert_eq!(pause("999999999999"), Some(limits::RETRY_AFTER.as_secs()));
+        assert_eq!([pause(""), pause("soon"), pause("-5"), pause("1.5")], [None; 4]);
+        assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:38 GMT", UnixMs(now.0 + 1)), Some(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn a_refusal_says_by_its_status_what_it_is_and_how_long() {
+        let of = |status, secs: Option<u64>| {
+            let fault = refusal(status, secs.map(Duration::from_secs), "");
+            (fault.cause, fault.retry_after.map(|pause| pause.as_secs()))
+        };
+        assert_eq!(of(429, Some(7)), (Cause::Overload, Some(7)));
+        assert_eq!(of(429, None), (Cause::Overload, None));
+        assert_eq!(of(503, Some(2)), (Cause::Overload, Some(2)));
+        assert_eq!(of(503, None), (Cause::Unavailable, None));
+        assert_eq!(of(504, None), (Cause::Timeout, None));
+        assert_eq!(of(401, Some(9)), (Cause::Refused, None));
     }
 }
