@@ -34,7 +34,7 @@
 //! | [`shard`] | the pinned loop |
 //! | [`providers`] | outside services and programs, one file each |
 //! | [`workers`] | threads that may wait, and call providers |
-//! | [`resilience`] | what kind of trouble a failure is |
+//! | [`resilience`] | what kind of trouble a failure is, and what follows: again, another, or none |
 //! | [`metrics`] | counting where it happens |
 //! | [`admin`] | control-plane HTTP: OTA, the live page, metrics, health |
 //! | [`config`] [`cli`] [`log`] `server` | from a command line to a running server |
@@ -59,7 +59,7 @@
 //! | `workers` | values, job, lanes, audio, providers, resilience, metrics |
 //! | `shard` | values, net, wire, session, audio, lanes, job, resilience::fault, metrics |
 //! | `admin` | values, wire, metrics |
-//! | `config` | values, audio, session |
+//! | `config` | values, audio, session, resilience::choice |
 //! | `cli` | config::mistake |
 //! | `server` | everything |
 //!

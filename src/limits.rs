@@ -154,8 +154,11 @@ pub const PHRASE: Duration = Duration::from_secs(20);
 pub const PHRASE_AGAIN: Duration = Duration::from_secs(1);
 /// The longest pause between two tries: eight refused calls in a minute disturb nobody.
 pub const PHRASE_AGAIN_MOST: Duration = Duration::from_secs(60);
-/// Attempts of one job, the first included: places for cancel hooks.
-pub const CALL_ATTEMPTS: usize = 4;
+/// Attempts of one job at all its providers, the first included: no more fit into a turn's budget, each with half the time.
+pub const CALL_TRIES: u32 = 4;
+/// Places for cancel hooks in a job: one for each of [`CALL_TRIES`], for a pause between two, for the offline responder and for
+/// a hedge.
+pub const CALL_ATTEMPTS: usize = CALL_TRIES as usize + 3;
 /// Bytes of one transcript.
 pub const TRANSCRIPT_BYTES: usize = 4 * 1024;
 
@@ -269,6 +272,32 @@ pub const SENTENCE_SOUND_BYTES: usize = 12 * 1024 * 1024;
 pub const RETRY_AFTER: Duration = Duration::from_secs(3_600);
 /// Longest time one service is given to say at start that it is there.
 pub const SERVICE_PROBE: Duration = Duration::from_secs(5);
+
+/// Calls younger than this tell how a provider is doing.
+pub const BREAKER_WINDOW: Duration = Duration::from_secs(10);
+/// Fewer calls prove nothing (fault matrix row 12: it opens after 5 failures).
+pub const BREAKER_VOLUME: u32 = 5;
+/// Slow calls among them, per cent, that open a breaker: half of the budget gone four times in five leaves no turn in time.
+pub const BREAKER_SLOW_PERCENT: u32 = 80;
+/// The longest rest of a provider between two probes.
+pub const BREAKER_OPEN_MOST: Duration = Duration::from_secs(60);
+/// Good probes in a row that close a breaker, and the least time they take: longer than a provider that flaps every 2 s stays up
+/// (fault matrix row 18).
+pub const BREAKER_PROBES: u32 = 3;
+/// See [`BREAKER_PROBES`].
+pub const BREAKER_SETTLE: Duration = Duration::from_secs(3);
+/// Repetitions of one call at one provider.
+pub const RETRY_MOST: u32 = 1;
+/// The longest pause before a repetition: short beside a turn's budget.
+pub const RETRY_PAUSE: Duration = Duration::from_millis(200);
+/// Less than this after the pause is no time for an answer, and nobody is asked again.
+pub const RETRY_LEAST: Duration = Duration::from_millis(300);
+/// Left of a budget for the offline responder when no service has answered: it needs none, its voice does.
+pub const OFFLINE_RESERVE: Duration = Duration::from_millis(500);
+/// A step of the ladder stays in force so long after it was needed last.
+pub const RUNG_HOLD: Duration = Duration::from_secs(10);
+/// Sessions of which a stage remembers who spoke, and what they were told: as many as may be open at once, at 50 bytes.
+pub const SESSIONS_KEPT: usize = 20_000;
 
 // --- Child processes ----------------------------------------------------------------------------------------------------
 

@@ -300,7 +300,7 @@ fn it_serves_until_a_signal_and_keeps_its_secrets_while_it_logs() {
     let mut command = folder.command(&["serve", "--config", "v.toml"]);
     command.env("VOXLANE_LOG", "trace").env("VOXLANE_ADMIN_TOKEN", CANARY).env("VOXLANE_AUTH_SECRET", CANARY);
     // An override, seen from outside: a path of its own.
-    command.env("VOXLANE_LISTEN_PATH", "/my/voice/");
+    command.env("VOXLANE_LISTEN_PATH", "/my/voice/").env("VOXLANE_SERVICES_OFFLINE", "false");
     let served = serve(&mut command);
     for address in [served.device, served.http, served.admin] {
         let answer = http(address, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");

@@ -163,7 +163,7 @@ fn recogniser() -> Whisper {
 
 fn call(time: Duration) -> Call {
     let clock = Clock::start();
-    Call { clock, deadline: clock.now() + time, cancel: Cancel::new() }
+    Call { clock, deadline: clock.now() + time, cancel: Cancel::new(), ticket: Default::default() }
 }
 
 fn recording(name: &str) -> Vec<i16> {

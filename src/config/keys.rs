@@ -1,11 +1,13 @@
 //! The keys: one call each, with default and meaning. This file is the list a reader of the configuration looks for.
 
+use super::backup;
 use super::reader::Reader;
 use super::values::*;
 use crate::audio::endpoint::EndpointRules;
 use crate::audio::phrase::Phrase;
 use crate::audio::vad::Engine;
 use crate::format::{Lang, ReplyFormat};
+use crate::resilience::choice::Choice;
 use crate::session::Rules;
 use crate::time::Duration;
 use std::net::SocketAddr;
@@ -23,10 +25,7 @@ impl Config {
             asr: Asr::read(r),
             llm: Llm::read(r),
             tts: Tts::read(r),
-            services: Services {
-                proxy: r.flag("services", "proxy", false, "Go through the proxy that HTTPS_PROXY and the like name."),
-                ca_file: r.path("services", "ca_file", "PEM file of authorities to trust instead of the web's."),
-            },
+            services: Services::read(r),
             auth: Auth::read(r),
             limits: Limits {
                 connections: r.number(
@@ -82,31 +81,9 @@ impl Config {
 
     /// Values that are well-formed each and do not fit together.
     fn check(self, r: &mut Reader<'_>) -> Config {
-        let service = |r: &mut Reader<'_>, section: &'static str, service: &Service| {
-            if service.base_url.is_empty() {
-                let help =
-                    format!("give the address of the service, as in {section}.base_url = \"http://127.0.0.1:8080/v1\"");
-                r.refuse(section, "provider", "the provider openai needs base_url".to_owned(), Some(help));
-            }
-            if service.model.is_empty() {
-                let help = format!("name the model as the service calls it, in {section}.model");
-                r.refuse(section, "provider", "the provider openai needs a model".to_owned(), Some(help));
-            }
-        };
-        if self.asr.provider == AsrProvider::OpenAi {
-            service(r, "asr", &self.asr.service);
-        }
-        if self.llm.provider == LlmProvider::OpenAi {
-            service(r, "llm", &self.llm.service);
-        }
-        if self.tts.provider == TtsProvider::OpenAi {
-            service(r, "tts", &self.tts.service);
-        }
-        if self.tts.provider == TtsProvider::Command && self.tts.command.is_empty() {
-            let help =
-                "name the program and its arguments, as in tts.command = [\"piper\", \"--output-raw\"]".to_owned();
-            r.refuse("tts", "provider", "the provider command needs tts.command".to_owned(), Some(help));
-        }
+        check_asr(r, &self.asr);
+        check_llm(r, &self.llm);
+        check_tts(r, &self.tts);
         if self.vad.rules.stay_threshold > self.vad.rules.start_threshold {
             let help = "what starts speech must be at least as sure as what sustains it".to_owned();
             r.refuse("vad", "stay_threshold", "it is above vad.start_threshold".to_owned(), Some(help));
@@ -127,6 +104,47 @@ impl Config {
                 let what = format!("port {} is listen.{other}'s already", address.port());
                 r.refuse("listen", name, what, Some("give each listener a port of its own".to_owned()));
             }
+        }
+    }
+}
+
+fn check_asr(r: &mut Reader<'_>, asr: &Asr) {
+    if asr.provider == AsrProvider::OpenAi {
+        asr.service.check(r, "asr");
+    }
+}
+
+fn check_llm(r: &mut Reader<'_>, llm: &Llm) {
+    if llm.provider == LlmProvider::OpenAi {
+        llm.service.check(r, "llm");
+    }
+}
+
+fn check_tts(r: &mut Reader<'_>, tts: &Tts) {
+    if tts.provider == TtsProvider::OpenAi {
+        tts.service.check(r, "tts");
+    }
+    if tts.provider == TtsProvider::Command && tts.command.is_empty() {
+        let help = "name the program and its arguments, as in tts.command = [\"piper\", \"--output-raw\"]".to_owned();
+        r.refuse("tts", "provider", "the provider command needs tts.command".to_owned(), Some(help));
+    }
+}
+
+impl Services {
+    fn read(r: &mut Reader<'_>) -> Services {
+        let choices = [("ordered", Choice::Ordered), ("weighted", Choice::Weighted)];
+        let choice = "Whom to ask first: the first that is well, or any, the healthier and faster the likelier.";
+        let retry = "Calls repeated at the same service, per hundred.";
+        let breaker = "A provider that fails this often, per cent of 10 s, is left to recover.";
+        let offline = "When no language model can be reached, answer the time, sums and small talk all the same.";
+        Services {
+            proxy: r.flag("services", "proxy", false, "Go through the proxy that HTTPS_PROXY and the like name."),
+            ca_file: r.path("services", "ca_file", "PEM file of authorities to trust instead of the web's."),
+            choice: r.choice("services", "choice", "ordered", &choices, choice),
+            retry_percent: r.number("services", "retry_percent", 10, 0..=100, retry) as u32,
+            breaker_percent: r.number("services", "breaker_percent", 50, 1..=100, breaker) as u32,
+            breaker_open_s: r.number("services", "breaker_open_s", 10, 1..=600, "For how long at first, s."),
+            offline: r.flag("services", "offline", true, offline),
         }
     }
 }
@@ -316,6 +334,19 @@ impl Vad {
 }
 
 impl Service {
+    /// What openai cannot do without.
+    fn check(&self, r: &mut Reader<'_>, section: &'static str) {
+        if self.base_url.is_empty() {
+            let help =
+                format!("give the address of the service, as in {section}.base_url = \"http://127.0.0.1:8080/v1\"");
+            r.refuse(section, "provider", "the provider openai needs base_url".to_owned(), Some(help));
+        }
+        if self.model.is_empty() {
+            let help = format!("name the model as the service calls it, in {section}.model");
+            r.refuse(section, "provider", "the provider openai needs a model".to_owned(), Some(help));
+        }
+    }
+
     fn read(r: &mut Reader<'_>, section: &'static str, model_meaning: &'static str) -> Service {
         let base_url = r.text(section, "base_url", "", "openai: address of the service, ending in /v1.");
         if !base_url.is_empty() {
@@ -338,6 +369,16 @@ impl Service {
 
 impl Asr {
     fn read(r: &mut Reader<'_>) -> Asr {
+        let mut own = Asr::read_one(r);
+        own.workers = workers(r, "asr");
+        own.backups = backup::read(r, "asr", Asr::read_one, check_asr);
+        for backup in &mut own.backups {
+            backup.language = backup.language.take().or_else(|| own.language.clone());
+        }
+        own
+    }
+
+    fn read_one(r: &mut Reader<'_>) -> Asr {
         let providers =
             [("whisper", AsrProvider::Whisper), ("openai", AsrProvider::OpenAi), ("scripted", AsrProvider::Scripted)];
         let provider = r.choice("asr", "provider", "whisper", &providers, "Who recognises speech.");
@@ -360,7 +401,9 @@ impl Asr {
                 "openai: sent as the language while it is unknown; whisper.cpp's server wants auto.",
             ))
             .filter(|l| !l.is_empty()),
-            workers: workers(r, "asr"),
+            workers: 0,
+            concurrency: concurrency(r, "asr"),
+            backups: Vec::new(),
             script: r.list("asr", "script", &[], "scripted: texts in turn; !hang !fail !empty are faults."),
             delay_ms: r.number("asr", "delay_ms", 0, 0..=60_000, "scripted: delay of an answer, ms."),
             is_queued: r.flag("asr", "queued", false, "scripted: few workers, each with a queue, as whisper has."),
@@ -370,12 +413,21 @@ impl Asr {
 
 impl Llm {
     fn read(r: &mut Reader<'_>) -> Llm {
+        let mut own = Llm::read_one(r);
+        own.workers = workers(r, "llm");
+        own.backups = backup::read(r, "llm", Llm::read_one, check_llm);
+        own
+    }
+
+    fn read_one(r: &mut Reader<'_>) -> Llm {
         let providers =
             [("builtin", LlmProvider::Builtin), ("openai", LlmProvider::OpenAi), ("scripted", LlmProvider::Scripted)];
         Llm {
             provider: r.choice("llm", "provider", "builtin", &providers, "Who answers; builtin needs no service."),
             service: Service::read(r, "llm", "openai: name of the model."),
-            workers: workers(r, "llm"),
+            workers: 0,
+            concurrency: concurrency(r, "llm"),
+            backups: Vec::new(),
             temperature: r.decimal("llm", "temperature", 0.7, 0.0..=2.0, "openai: sampling temperature."),
             max_tokens: r.number("llm", "max_tokens", 500, 16..=8_192, "openai: longest answer, tokens.") as u32,
             script: r.list("llm", "script", &[], "scripted: answers in turn; !hang !fail !cut are faults."),
@@ -387,6 +439,15 @@ impl Llm {
 
 impl Tts {
     fn read(r: &mut Reader<'_>) -> Tts {
+        let mut own = Tts::read_one(r);
+        own.workers = workers(r, "tts");
+        own.backups = backup::read(r, "tts", Tts::read_one, check_tts);
+        own.opus_complexity = complexity(r);
+        own.bitrate = r.number("tts", "bitrate", 24_000, 8_000..=64_000, "Opus bitrate of replies, bit/s.") as u32;
+        own
+    }
+
+    fn read_one(r: &mut Reader<'_>) -> Tts {
         let providers = [
             ("espeak", TtsProvider::Espeak),
             ("openai", TtsProvider::OpenAi),
@@ -398,14 +459,16 @@ impl Tts {
         Tts {
             provider: r.choice("tts", "provider", "espeak", &providers, "Who speaks."),
             service: Service::read(r, "tts", "openai: name of the model."),
-            workers: workers(r, "tts"),
+            workers: 0,
+            concurrency: concurrency(r, "tts"),
+            backups: Vec::new(),
             voice: r.text("tts", "voice", "", "Voice; espeak: empty = by language; openai: empty = alloy."),
             format: r.choice("tts", "format", "wav", &formats, "openai, command: what the audio comes as."),
             rate: r.number("tts", "rate", 24_000, 8_000..=48_000, "Sample rate of raw pcm, Hz.") as u32,
             speed: r.decimal("tts", "speed", 1.0, 0.25..=4.0, "openai: speed of speech."),
             command: r.list("tts", "command", &[], "command: program and arguments; text on stdin, audio on stdout."),
-            opus_complexity: complexity(r),
-            bitrate: r.number("tts", "bitrate", 24_000, 8_000..=64_000, "Opus bitrate of replies, bit/s.") as u32,
+            opus_complexity: None,
+            bitrate: 0,
             script: r.list(
                 "tts",
                 "script",
@@ -467,6 +530,10 @@ fn complexity(r: &mut Reader<'_>) -> Option<u8> {
 fn workers(r: &mut Reader<'_>, section: &'static str) -> usize {
     r.number(section, "workers", 0, 0..=1_024, "Worker threads; 0 = on demand (local Whisper: the cores left).")
         as usize
+}
+
+fn concurrency(r: &mut Reader<'_>, section: &'static str) -> u32 {
+    r.number(section, "concurrency", 0, 0..=1_024, "Calls to the provider at once; 0 = as many as workers.") as u32
 }
 
 fn default_state_dir() -> PathBuf {

@@ -159,3 +159,44 @@ fn the_example_is_complete_and_true() {
         );
     }
 }
+
+#[test]
+fn a_backup_is_a_line_of_words_read_like_the_section() {
+    let text = r#"
+[asr]
+language = "zh"
+backups = ["openai base_url=http://h:1/v1/ model=4 concurrency=3", "whisper language=en"]
+[llm]
+backups = ["builtin"]
+[tts]
+backups = ["command command=piper,--output-raw format=pcm rate=22050"]
+"#;
+    let config = read(text).unwrap_or_else(|mistakes| panic!("{mistakes}")).config;
+    let [service, whisper] = &config.asr.backups[..] else { panic!("{:?}", config.asr.backups) };
+    assert_eq!((service.service.base_url.as_str(), service.service.model.as_str()), ("http://h:1/v1", "4"));
+    assert_eq!((service.concurrency, service.language.as_deref()), (3, Some("zh")), "the language is the section's");
+    assert_eq!((whisper.provider, whisper.language.as_deref()), (AsrProvider::Whisper, Some("en")));
+    assert_eq!(config.llm.backups[0].provider, LlmProvider::Builtin);
+    assert_eq!(config.tts.backups[0].command, ["piper", "--output-raw"]);
+    assert_eq!((config.tts.backups[0].format, config.tts.backups[0].rate), (TtsFormat::Pcm, 22_050));
+}
+
+#[test]
+fn mistakes_in_a_backup_are_explained_in_its_words() {
+    let cases = [
+        ("opnai model=m", "in \"opnai model=m\", provider: \"opnai\" is not a known value", "did you mean \"openai\"?"),
+        ("openai modle=m", "modle: unknown key", "did you mean llm.model?"),
+        ("openai base_url=http://h:1/v1", "needs a model", "llm.model"),
+        ("openai temperature=9", "temperature: 9 is out of range", "from 0 to 2"),
+        ("openai api_key=canary", "is no backup", "api_key_file="),
+        ("openai model=a model=b", "is no backup", "model is given twice"),
+        ("model=a", "is no backup", "write a provider"),
+        ("", "is no backup", "it is empty"),
+    ];
+    for (backup, what, help) in cases {
+        let said = complaint(&format!("[llm]\nbackups = [{backup:?}]\n"));
+        assert!(said.contains(what) && said.contains(help) && said.contains(":2:11:"), "{backup}: {said}");
+    }
+    let said = complaint("[tts]\nbackups = [\"espeak\", \"espeak\", \"espeak\", \"espeak\"]\n");
+    assert!(said.contains("there are 4 backups") && said.contains("keep the best 3"), "{said}");
+}

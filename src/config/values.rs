@@ -4,6 +4,7 @@ use crate::audio::endpoint::EndpointRules;
 use crate::audio::phrase::Phrase;
 use crate::audio::vad::Engine;
 use crate::format::Lang;
+use crate::resilience::choice::Choice;
 use crate::session::Rules;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -93,6 +94,8 @@ pub struct Asr {
     pub language: Option<String>,
     pub unknown_language: Option<String>,
     pub workers: usize,
+    pub concurrency: u32,
+    pub backups: Vec<Asr>,
     pub script: Vec<String>,
     pub delay_ms: u64,
     pub is_queued: bool,
@@ -114,6 +117,8 @@ pub struct Llm {
     pub provider: LlmProvider,
     pub service: Service,
     pub workers: usize,
+    pub concurrency: u32,
+    pub backups: Vec<Llm>,
     pub temperature: f64,
     pub max_tokens: u32,
     pub script: Vec<String>,
@@ -137,6 +142,8 @@ pub struct Tts {
     pub provider: TtsProvider,
     pub service: Service,
     pub workers: usize,
+    pub concurrency: u32,
+    pub backups: Vec<Tts>,
     pub voice: String,
     pub format: TtsFormat,
     pub rate: u32,
@@ -174,6 +181,11 @@ pub enum TtsFormat {
 pub struct Services {
     pub proxy: bool,
     pub ca_file: Option<PathBuf>,
+    pub choice: Choice,
+    pub retry_percent: u32,
+    pub breaker_percent: u32,
+    pub breaker_open_s: u64,
+    pub offline: bool,
 }
 
 /// Who may connect.

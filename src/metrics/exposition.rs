@@ -20,7 +20,7 @@ pub fn prometheus(registry: &Registry, usage: &Usage) -> String {
     registry.spent().iter().filter(|spent| spent.home != Home::Process).for_each(|spent| page.spent(spent));
     registry.probes(|probe| {
         let kind = if probe.name.ends_with("_total") { "counter" } else { "gauge" };
-        page.line(probe.name, kind, probe.help, probe.labels, "", (probe.value)());
+        page.line(probe.name, kind, probe.help, &probe.labels, "", (probe.value)());
     });
     page.process(registry, usage);
     page.text()

@@ -12,6 +12,7 @@ use super::window::Window;
 use crate::ids::ShardId;
 use crate::time::{Duration, Instant, UnixMs};
 use parking_lot::Mutex;
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -43,7 +44,7 @@ pub struct Probe {
     /// Metric name; ends in `_total` if it only grows.
     pub name: &'static str,
     /// Labels as they stand between the braces; may be empty.
-    pub labels: &'static str,
+    pub labels: Cow<'static, str>,
     /// One sentence of meaning.
     pub help: &'static str,
     /// Tells the value.

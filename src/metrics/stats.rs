@@ -23,7 +23,7 @@ pub fn stats(registry: &Registry, usage: &Usage, now: UnixMs) -> Value {
     };
     let mut elsewhere = Map::new();
     registry.probes(|probe| {
-        elsewhere.insert(key(probe.name, probe.labels), json!((probe.value)()));
+        elsewhere.insert(key(probe.name, &probe.labels), json!((probe.value)()));
     });
     let mut whole = sum_json(&all);
     whole["added_us"] = buckets_json(all.series(Series::Added));

@@ -253,7 +253,12 @@ mod tests {
 
     fn call(ms: u64) -> Call {
         let clock = Clock::start();
-        Call { clock, deadline: clock.now() + Duration::from_millis(ms), cancel: Cancel::new() }
+        Call {
+            clock,
+            deadline: clock.now() + Duration::from_millis(ms),
+            cancel: Cancel::new(),
+            ticket: Default::default(),
+        }
     }
 
     fn shell(script: &str, input: &str, call: &Call) -> (Result<(), Fault>, String) {

@@ -99,7 +99,7 @@ mod tests {
     fn speak(argv: &[&str], raw_rate: Option<u32>, text: &str) -> Result<(Vec<i16>, u32), Fault> {
         let clock = Clock::start();
         let deadline = clock.now() + Duration::from_secs(10);
-        let call = Call { clock, deadline, cancel: Cancel::new() };
+        let call = Call { clock, deadline, cancel: Cancel::new(), ticket: Default::default() };
         let format = ReplyFormat::DEFAULT;
         let what = Speak { sentence: 0, text: text.to_owned(), language: Lang::EN, format, first_byte_by: deadline };
         let argv = argv.iter().map(|a| a.to_string()).collect();

@@ -21,6 +21,7 @@ pub mod whisper;
 mod stub;
 
 use crate::format::Lang;
+use crate::ids::Ticket;
 use crate::job::{Cancel, Converse, Recognise, ReplyEnd, Speak, Transcript};
 use crate::resilience::fault::Fault;
 use crate::time::{Clock, Duration, Instant};
@@ -34,6 +35,8 @@ pub struct Call {
     pub deadline: Instant,
     /// How the caller takes the call back.
     pub cancel: Cancel,
+    /// The turn it is for; the default one when it is for none.
+    pub ticket: Ticket,
 }
 
 impl Call {

@@ -141,11 +141,18 @@ impl Breaker {
         }
     }
 
-    /// Good calls of the window, per cent; 100 if there was none.
+    /// What it goes by.
+    pub fn rules(&self) -> Rules {
+        self.rules
+    }
+
+    /// Good calls of the window, per cent, as if there had been as many good ones before as prove something: one failure after a
+    /// quiet time makes nobody sick.
     pub fn health(&mut self, now: Instant) -> u32 {
         self.window.advance(now);
         let (calls, failed, _) = self.window.sums();
-        if calls == 0 { 100 } else { (calls - failed) * 100 / calls }
+        let before = self.rules.volume.max(1);
+        (calls - failed + before) * 100 / (calls + before)
     }
 
     fn on_call(&mut self, now: Instant, report: Report, dice: u64) -> Option<State> {
@@ -318,7 +325,7 @@ mod tests {
         for i in 0..4 {
             call(&mut breaker, i * 100, Report::Failed);
         }
-        assert_eq!(breaker.health(at(400)), 0);
+        assert_eq!(breaker.health(at(400)), 55, "5 of 9");
         assert_eq!(call(&mut breaker, 11_000, Report::Failed), (Verdict::Pass, None));
         assert_eq!(call(&mut breaker, 1_000_000_000, FAST), (Verdict::Pass, None));
         assert_eq!(breaker.health(at(1_000_000_000)), 100);

@@ -36,6 +36,17 @@ pub enum Next {
     Again(Duration),
 }
 
+impl Next {
+    /// The word in logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Next::GiveUp => "none",
+            Next::Other => "another",
+            Next::Again(_) => "again",
+        }
+    }
+}
+
 /// How repetitions are spaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {

@@ -1,16 +1,18 @@
 //! `voxlane check`: what is in force and where it comes from, secrets masked; then each provider is tried once, with timings:
 //! the voice says a sentence, the recogniser hears it, the model answers it.
 
-use super::{providers, serve};
+use super::providers::{self, Providers};
+use super::serve;
 use crate::audio::resample::Resampler;
 use crate::cli::exit;
 use crate::config::{Config, Known, Mistakes, Origin};
 use crate::format::{Codec, Lang, ReplyFormat};
 use crate::job::{Cancel, Converse, Recognise, Role, Said, Speak};
-use crate::providers::{Call, Flow};
+use crate::providers::{About, Call, Flow, LanguageModel, Synthesiser};
 use crate::resilience::fault::{Cause, Fault};
 use crate::shard::privilege;
 use crate::time::{Clock, Duration};
+use crate::workers::chain::Spec;
 use std::path::Path;
 
 /// What is said to the providers.
@@ -85,12 +87,11 @@ fn shortened(value: &str) -> String {
     }
 }
 
-fn try_all(providers: &providers::Providers, clock: Clock) -> u8 {
+fn try_all(providers: &Providers, clock: Clock) -> u8 {
     println!("\nproviders");
-    let call = || Call { clock, deadline: clock.now() + PATIENCE, cancel: Cancel::new() };
-    let [asr, llm, tts] = &providers.about;
+    let call = || Call { clock, deadline: clock.now() + PATIENCE, cancel: Cancel::new(), ticket: Default::default() };
     let mut all_fine = true;
-    let mut say = |stage: &str, who: &crate::providers::About, begin, result: Result<String, Fault>| {
+    let mut say = |stage: &str, who: &About, begin, result: Result<String, Fault>| {
         let ms = clock.now().since(begin).as_millis();
         match result {
             Ok(text) => println!("  {stage:4} {}: {}\n       ok in {ms} ms: {text}", who.name, who.detail),
@@ -100,35 +101,44 @@ fn try_all(providers: &providers::Providers, clock: Clock) -> u8 {
             }
         }
     };
-    let begin = clock.now();
+    // What the first voice that speaks has said is what recognisers hear.
     let mut pcm = Vec::new();
-    say("tts", tts, begin, speak(providers, &call(), &mut pcm));
-    let begin = clock.now();
-    let mut loaded = (providers.asr)(0);
-    if loaded.is_ok() && providers.about[0].name == "whisper" {
-        println!("       (the speech model was loaded in {} ms)", clock.now().since(begin).as_millis());
+    for tts in &providers.tts {
+        let begin = clock.now();
+        let mut spoken = Vec::new();
+        say("tts", &tts.about, begin, speak(tts, &call(), &mut spoken));
+        pcm = if pcm.is_empty() { spoken } else { pcm };
     }
-    let begin = clock.now();
-    let how = Recognise { language: asr.language, hint: Lang::EN };
-    let heard = match &mut loaded {
-        Ok(asr) => asr.recognise(&pcm, &how, &call()).map(|transcript| format!("heard {:?}", transcript.text)),
-        Err(fault) => Err(fault.clone()),
-    };
-    say("asr", asr, begin, heard);
-    let begin = clock.now();
-    say("llm", llm, begin, answer(providers, &call()));
+    for asr in &providers.asr {
+        let begin = clock.now();
+        let mut loaded = (asr.factory)(0);
+        if loaded.is_ok() && asr.about.name == "whisper" {
+            println!("       (the speech model was loaded in {} ms)", clock.now().since(begin).as_millis());
+        }
+        let begin = clock.now();
+        let how = Recognise { language: asr.about.language, hint: Lang::EN };
+        let heard = match &mut loaded {
+            Ok(asr) => asr.recognise(&pcm, &how, &call()).map(|transcript| format!("heard {:?}", transcript.text)),
+            Err(fault) => Err(fault.clone()),
+        };
+        say("asr", &asr.about, begin, heard);
+    }
+    for llm in providers.llm.iter().filter(|llm| llm.rung.is_service()) {
+        let begin = clock.now();
+        say("llm", &llm.about, begin, answer(llm, &call()));
+    }
     match all_fine {
         true => exit::OK,
         false => {
-            eprintln!("voxlane: a provider failed; a server would start, apologise in its place, and try again");
+            eprintln!("voxlane: a provider failed; a server would start, do without it, and try again");
             exit::FAILED
         }
     }
 }
 
 /// Has the sentence spoken into `pcm`, at what recognisers hear.
-fn speak(providers: &providers::Providers, call: &Call, pcm: &mut Vec<i16>) -> Result<String, Fault> {
-    let mut tts = (providers.tts)(0)?;
+fn speak(tts: &Spec<dyn Synthesiser>, call: &Call, pcm: &mut Vec<i16>) -> Result<String, Fault> {
+    let mut tts = (tts.factory)(0)?;
     let what = Speak {
         sentence: 0,
         text: SENTENCE.to_owned(),
@@ -156,8 +166,8 @@ fn speak(providers: &providers::Providers, call: &Call, pcm: &mut Vec<i16>) -> R
     Ok(format!("said {SENTENCE:?}, {:.1} s of sound at {rate} Hz", samples.len() as f64 / f64::from(rate)))
 }
 
-fn answer(providers: &providers::Providers, call: &Call) -> Result<String, Fault> {
-    let mut llm = (providers.llm)(0)?;
+fn answer(llm: &Spec<dyn LanguageModel>, call: &Call) -> Result<String, Fault> {
+    let mut llm = (llm.factory)(0)?;
     let dialogue = vec![Said { role: Role::User, text: SENTENCE.to_owned() }];
     let ask = Converse { dialogue, language: Lang::EN, first_token_by: call.deadline };
     let mut text = String::new();

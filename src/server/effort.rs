@@ -83,13 +83,13 @@ fn watch(registry: &Registry, effort: &Arc<AtomicU32>) {
     let (complexity, light) = (read(effort), read(effort));
     registry.watch(Probe {
         name: "voxlane_opus_complexity",
-        labels: "",
+        labels: "".into(),
         help: "Complexity of the Opus encoders, 0 to 10.",
         value: Box::new(move || u64::from(complexity().complexity)),
     });
     registry.watch(Probe {
         name: "voxlane_opus_light",
-        labels: "",
+        labels: "".into(),
         help: "Whether load has made the Opus encoders leave out speech prediction.",
         value: Box::new(move || u64::from(light().is_light)),
     });

@@ -20,6 +20,7 @@ use crate::audio::queue::Budget;
 use crate::config::{Config, Shards};
 use crate::format::Lang;
 use crate::ids::ShardId;
+use crate::job::Stage;
 use crate::limits;
 use crate::metrics::registry::Probe;
 use crate::metrics::{Home, Readiness, Registry, Series};
@@ -32,6 +33,7 @@ use crate::time::{Clock, Duration, UnixMs};
 use crate::wire::packet::Version;
 use crate::wire::token::Keys;
 use crate::wire::upgrade;
+use crate::workers::chain::{self, Line, Spec};
 use crate::workers::phrases::{self, Rendering};
 use crate::workers::{self, AsrRules, Base, Crew, Size};
 use effort::Keeper;
@@ -54,7 +56,7 @@ pub struct Server {
     clock: Clock,
     registry: Arc<Registry>,
     readiness: Readiness,
-    about: [About; 3],
+    provider_lines: Vec<(&'static str, String)>,
     cores: usize,
     pinnings: Vec<Pinning>,
 }
@@ -101,7 +103,9 @@ impl Server {
     /// [`StartFault`]; nothing runs then.
     pub fn start(config: &Config) -> Result<Server, StartFault> {
         let clock = Clock::start();
-        let Providers { asr, asr_is_local, llm, tts, about, questions } = providers::of(config, clock)?;
+        let providers = providers::of(config, clock)?;
+        let (about, provider_lines) = (providers.about(), providers.lines());
+        let Providers { asr, asr_is_local, asr_has_model, llm, tts, questions } = providers;
         let languages = Arc::new(DeviceLanguages::default());
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let shards = shards_of(&config.shards, cores)?;
@@ -127,7 +131,15 @@ impl Server {
         let base = Base { clock, shards: site.doorbells(), registry: registry.clone(), cores: cores_of_workers };
         let spare = cores.saturating_sub(shards).max(1);
         let asr_size = if asr_is_local { fixed(config.asr.workers, spare) } else { on_demand(config.asr.workers) };
-        let asr_rules = AsrRules { is_local: asr_is_local, size: asr_size, budget: rules.session.asr };
+        let asr_budget = rules.session.asr;
+        let asr_rules =
+            AsrRules { is_local: asr_is_local, has_model: asr_has_model, size: asr_size, budget: asr_budget };
+        let rows = Rows { config, clock, registry: &registry };
+        let asr = chain::recognisers(rows.row(Stage::Asr, asr, asr_rules.budget));
+        let llm = chain::language_models(rows.row(Stage::Llm, llm, config.session.first_token));
+        // Our own sentences wait for no user, and what becomes of them is no measure of the voice.
+        let aside = chain::synthesisers(rows.aside(Stage::Tts, tts.clone()));
+        let tts = chain::synthesisers(rows.row(Stage::Tts, tts, config.session.first_byte));
         let model = readiness.part("asr", "the speech model is being loaded");
         let tts_config = &config.tts;
         let keeper = Keeper::start(tts_config.opus_complexity, tts_config.bitrate, cores, clock, &registry);
@@ -136,8 +148,7 @@ impl Server {
         let (llm_pools, llm_crew) =
             workers::start_llm(size(config.llm.workers, &about[1]), llm, &base).map_err(no_thread)?;
         let tts_size = size(config.tts.workers, &about[2]);
-        let (tts_pools, tts_crew) =
-            workers::start_tts(tts_size, keeper.effort(), tts.clone(), &base).map_err(no_thread)?;
+        let (tts_pools, tts_crew) = workers::start_tts(tts_size, keeper.effort(), tts, &base).map_err(no_thread)?;
 
         let book = Arc::new(Phrasebook::new(|phrase, lang| config.phrases.text(phrase, lang).to_owned()));
         let spoken = readiness.part("phrases", "our own sentences are being spoken");
@@ -148,7 +159,7 @@ impl Server {
             spoken.ready();
         };
         let phrases =
-            base.start_phrases(book.clone(), keeper.effort(), tts, limits::PHRASE_AGAIN, told).map_err(no_thread)?;
+            base.start_phrases(book.clone(), keeper.effort(), aside, limits::PHRASE_AGAIN, told).map_err(no_thread)?;
 
         let common = Common::new(rules, book, languages.clone());
         let crews = asr_pools.into_iter().zip(llm_pools).zip(tts_pools).enumerate().map(|(i, ((asr, llm), tts))| {
@@ -166,7 +177,7 @@ impl Server {
             .map_err(StartFault::Other)?;
         let told = admin::live::About {
             version: env!("CARGO_PKG_VERSION"),
-            providers: provider_lines(&about),
+            providers: provider_lines.clone(),
             shards: pinning_line(&pinnings, cores),
         };
         let live = Live::start(registry.clone(), readiness.clone(), clock, told).map_err(no_thread)?;
@@ -189,7 +200,7 @@ impl Server {
             clock,
             registry,
             readiness,
-            about,
+            provider_lines,
             cores,
             pinnings,
         })
@@ -228,7 +239,7 @@ impl Server {
 
     /// Each provider: its stage, then name and detail.
     pub fn providers(&self) -> Vec<(&'static str, String)> {
-        provider_lines(&self.about)
+        self.provider_lines.clone()
     }
 
     /// How many shards there are, and where they run.
@@ -240,7 +251,7 @@ impl Server {
     pub fn count_lost_log_lines(&self, lost: impl Fn() -> u64 + Send + Sync + 'static) {
         self.registry.watch(Probe {
             name: "voxlane_log_lines_dropped_total",
-            labels: "",
+            labels: "".into(),
             help: "Log lines lost because the writer could not keep up.",
             value: Box::new(lost),
         });
@@ -286,9 +297,37 @@ impl Server {
     }
 }
 
-fn provider_lines(about: &[About; 3]) -> Vec<(&'static str, String)> {
-    let line = |(stage, about): (&'static str, &About)| (stage, format!("{}: {}", about.name, about.detail));
-    ["asr", "llm", "tts"].into_iter().zip(about).map(line).collect()
+/// Puts the providers of a stage in a row.
+struct Rows<'a> {
+    config: &'a Config,
+    clock: Clock,
+    registry: &'a Registry,
+}
+
+impl Rows<'_> {
+    /// For turns; shown among the metrics.
+    fn row<P: ?Sized + Send + 'static>(&self, stage: Stage, specs: Vec<Spec<P>>, budget: Duration) -> Arc<Line<P>> {
+        let line = Line::new(stage, specs, self.rules(budget, false), self.clock);
+        line.watch(self.registry);
+        line
+    }
+
+    /// For what no user waits for.
+    fn aside<P: ?Sized>(&self, stage: Stage, specs: Vec<Spec<P>>) -> Arc<Line<P>> {
+        Line::new(stage, specs, self.rules(limits::PHRASE, true), self.clock)
+    }
+
+    fn rules(&self, budget: Duration, is_aside: bool) -> chain::Rules {
+        let services = &self.config.services;
+        chain::Rules {
+            budget,
+            retry_percent: services.retry_percent,
+            breaker_percent: services.breaker_percent,
+            breaker_open: Duration::from_secs(services.breaker_open_s),
+            choice: services.choice,
+            is_aside,
+        }
+    }
 }
 
 /// How many shards there will be.
@@ -328,7 +367,7 @@ fn pinning_line(pinnings: &[Pinning], cores: usize) -> String {
 fn watch_audio(registry: &Registry, audio: Arc<Budget>) {
     registry.watch(Probe {
         name: "voxlane_audio_queue_bytes",
-        labels: "",
+        labels: "".into(),
         help: "Bytes in the audio queues of all sessions.",
         value: Box::new(move || audio.used() as u64),
     });

@@ -3,7 +3,7 @@
 
 use super::StartFault;
 use super::scout::Question;
-use crate::config::{AsrProvider, Config, LlmProvider, Service, TtsFormat, TtsProvider};
+use crate::config::{Asr, AsrProvider, Config, Llm, LlmProvider, Service, Tts, TtsFormat, TtsProvider};
 use crate::format::Lang;
 use crate::limits;
 use crate::providers::builtin::Builtin;
@@ -16,26 +16,44 @@ use crate::providers::sound::Encoding;
 use crate::providers::whisper::WhisperModel;
 use crate::providers::{About, LanguageModel, Recogniser, Synthesiser, model};
 use crate::resilience::fault::{Cause, Fault};
+use crate::resilience::ladder::Rung;
 use crate::time::{Clock, Duration};
 use crate::workers::Factory;
+use crate::workers::chain::Spec;
 use parking_lot::Mutex;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// The three, ready to be made.
+/// Those of the three stages, ready to be made: the one that is wanted, and behind it who stands in when it fails.
 pub struct Providers {
     /// Speech to text.
-    pub asr: Factory<dyn Recogniser>,
+    pub asr: Vec<Spec<dyn Recogniser>>,
     /// It runs on our own cores, or is a script that behaves as if it did.
     pub asr_is_local: bool,
+    /// One of the recognisers does.
+    pub asr_has_model: bool,
     /// Text to reply.
-    pub llm: Factory<dyn LanguageModel>,
+    pub llm: Vec<Spec<dyn LanguageModel>>,
     /// Reply to speech.
-    pub tts: Factory<dyn Synthesiser>,
-    /// Who they are, in that order.
-    pub about: [About; 3],
+    pub tts: Vec<Spec<dyn Synthesiser>>,
     /// What services are asked at start.
     pub questions: Vec<Question>,
+}
+
+impl Providers {
+    /// Who is wanted for each stage.
+    pub fn about(&self) -> [About; 3] {
+        [self.asr[0].about.clone(), self.llm[0].about.clone(), self.tts[0].about.clone()]
+    }
+
+    /// The same as lines for people, with those who stand in.
+    pub fn lines(&self) -> Vec<(&'static str, String)> {
+        fn line<P: ?Sized>(specs: &[Spec<P>]) -> String {
+            let one = |spec: &Spec<P>| format!("{}: {}", spec.about.name, spec.about.detail);
+            specs.iter().map(one).collect::<Vec<_>>().join("; else ")
+        }
+        vec![("asr", line(&self.asr)), ("llm", line(&self.llm)), ("tts", line(&self.tts))]
+    }
 }
 
 /// Reads who is wanted. Looks at files; reaches no service.
@@ -44,16 +62,42 @@ pub struct Providers {
 /// The speech model is missing or no model; a script or an address cannot be used.
 pub fn of(config: &Config, clock: Clock) -> Result<Providers, StartFault> {
     let client = http_client(config).map_err(other)?;
-    let (asr, about_asr) = asr_of(config, &client, clock)?;
-    let (llm, about_llm) = llm_of(config, &client).map_err(other)?;
-    let (tts, about_tts) = tts_of(config, &client).map_err(other)?;
+    let (mut asr, mut llm, mut tts, mut questions) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for own in [&config.asr].into_iter().chain(&config.asr.backups) {
+        let (factory, about) = asr_of(own, &client, clock)?;
+        let is_model = own.provider == AsrProvider::Whisper;
+        // A model that stands in takes no more of our cores than one that is wanted.
+        let places = if is_model && !asr.is_empty() { own.concurrency.max(1) } else { own.concurrency };
+        asr.push(spec(factory, about, own.provider == AsrProvider::OpenAi, places, asr.is_empty()));
+        questions.extend(asr_question(own, &client));
+    }
+    for own in [&config.llm].into_iter().chain(&config.llm.backups) {
+        let (factory, about) = llm_of(own, &client).map_err(other)?;
+        llm.push(spec(factory, about, own.provider == LlmProvider::OpenAi, own.concurrency, llm.is_empty()));
+        questions.extend(llm_question(own, &client));
+    }
+    if config.services.offline && config.llm.provider == LlmProvider::OpenAi {
+        let factory: Factory<dyn LanguageModel> = Arc::new(|_| Ok(Box::new(Builtin::stand_in())));
+        let offline = spec(factory, Builtin::stand_in().about(), false, 0, false);
+        llm.push(Spec { rung: Rung::Offline, ..offline });
+    }
+    for own in [&config.tts].into_iter().chain(&config.tts.backups) {
+        let (factory, about) = tts_of(own, &client).map_err(other)?;
+        tts.push(spec(factory, about, own.provider == TtsProvider::OpenAi, own.concurrency, tts.is_empty()));
+    }
     let asr_is_local = match config.asr.provider {
         AsrProvider::Whisper => true,
         AsrProvider::Scripted => config.asr.is_queued,
         AsrProvider::OpenAi => false,
     };
-    let questions = questions(config, &client);
-    Ok(Providers { asr, asr_is_local, llm, tts, about: [about_asr, about_llm, about_tts], questions })
+    let mut recognisers = [&config.asr].into_iter().chain(&config.asr.backups);
+    let asr_has_model = recognisers.any(|own| own.provider == AsrProvider::Whisper);
+    Ok(Providers { asr, asr_is_local, asr_has_model, llm, tts, questions })
+}
+
+fn spec<P: ?Sized>(factory: Factory<P>, about: About, is_service: bool, places: u32, is_first: bool) -> Spec<P> {
+    let rung = if is_first { Rung::Primary } else { Rung::Backup };
+    Spec { about, factory, is_service, places, rung }
 }
 
 fn http_client(config: &Config) -> Result<HttpClient, Fault> {
@@ -69,11 +113,11 @@ fn other(fault: Fault) -> StartFault {
     StartFault::Other(fault.detail.into_string())
 }
 
-fn asr_of(config: &Config, client: &HttpClient, clock: Clock) -> Result<(Factory<dyn Recogniser>, About), StartFault> {
-    let language = config.asr.language.as_deref().and_then(Lang::parse);
-    match config.asr.provider {
+fn asr_of(own: &Asr, client: &HttpClient, clock: Clock) -> Result<(Factory<dyn Recogniser>, About), StartFault> {
+    let language = own.language.as_deref().and_then(Lang::parse);
+    match own.provider {
         AsrProvider::Whisper => {
-            let path = match config.asr.service.model.as_str() {
+            let path = match own.service.model.as_str() {
                 "" => model::default_path(),
                 name => PathBuf::from(name),
             };
@@ -83,13 +127,13 @@ fn asr_of(config: &Config, client: &HttpClient, clock: Clock) -> Result<(Factory
             Ok((whisper(path, clock), About { name: "whisper", detail, language }))
         }
         AsrProvider::OpenAi => {
-            let settings = asr_settings(config, client);
+            let settings = asr_settings(own, client);
             let about = asr::OpenAiAsr::new(settings.clone()).map_err(other)?.about();
             Ok((Arc::new(move |_| Ok(Box::new(asr::OpenAiAsr::new(settings.clone())?))), about))
         }
         AsrProvider::Scripted => {
-            let script = Script::new(&config.asr.script).map_err(other)?;
-            let delay = Duration::from_millis(config.asr.delay_ms);
+            let script = Script::new(&own.script).map_err(other)?;
+            let delay = Duration::from_millis(own.delay_ms);
             let about = ScriptedAsr::new(script.clone(), delay).about();
             Ok((Arc::new(move |_| Ok(Box::new(ScriptedAsr::new(script.clone(), delay)))), about))
         }
@@ -112,26 +156,25 @@ fn whisper(path: PathBuf, clock: Clock) -> Factory<dyn Recogniser> {
     })
 }
 
-fn llm_of(config: &Config, client: &HttpClient) -> Result<(Factory<dyn LanguageModel>, About), Fault> {
-    match config.llm.provider {
+fn llm_of(own: &Llm, client: &HttpClient) -> Result<(Factory<dyn LanguageModel>, About), Fault> {
+    match own.provider {
         LlmProvider::Builtin => Ok((Arc::new(|_| Ok(Box::new(Builtin::new()))), Builtin::new().about())),
         LlmProvider::OpenAi => {
-            let settings = llm_settings(config, client);
+            let settings = llm_settings(own, client);
             let about = llm::OpenAiLlm::new(settings.clone())?.about();
             Ok((Arc::new(move |_| Ok(Box::new(llm::OpenAiLlm::new(settings.clone())?))), about))
         }
         LlmProvider::Scripted => {
-            let script = Script::new(&config.llm.script)?;
-            let first = Duration::from_millis(config.llm.first_token_ms);
-            let each = Duration::from_millis(config.llm.token_ms);
+            let script = Script::new(&own.script)?;
+            let first = Duration::from_millis(own.first_token_ms);
+            let each = Duration::from_millis(own.token_ms);
             let about = ScriptedLlm::new(script.clone(), first, each).about();
             Ok((Arc::new(move |_| Ok(Box::new(ScriptedLlm::new(script.clone(), first, each)))), about))
         }
     }
 }
 
-fn tts_of(config: &Config, client: &HttpClient) -> Result<(Factory<dyn Synthesiser>, About), Fault> {
-    let tts = &config.tts;
+fn tts_of(tts: &Tts, client: &HttpClient) -> Result<(Factory<dyn Synthesiser>, About), Fault> {
     match tts.provider {
         TtsProvider::Espeak => {
             let settings = EspeakConfig { voice: Some(tts.voice.clone()).filter(|v| !v.is_empty()) };
@@ -166,35 +209,34 @@ fn tts_of(config: &Config, client: &HttpClient) -> Result<(Factory<dyn Synthesis
     }
 }
 
-fn asr_settings(config: &Config, client: &HttpClient) -> asr::AsrConfig {
+fn asr_settings(own: &Asr, client: &HttpClient) -> asr::AsrConfig {
     asr::AsrConfig {
-        service: service(&config.asr.service, client),
-        language: config.asr.language.as_deref().and_then(Lang::parse),
-        language_unknown: config.asr.unknown_language.clone(),
+        service: service(&own.service, client),
+        language: own.language.as_deref().and_then(Lang::parse),
+        language_unknown: own.unknown_language.clone(),
         verbose: false,
     }
 }
 
-fn llm_settings(config: &Config, client: &HttpClient) -> llm::LlmConfig {
+fn llm_settings(own: &Llm, client: &HttpClient) -> llm::LlmConfig {
     llm::LlmConfig {
-        service: service(&config.llm.service, client),
-        temperature: Some(config.llm.temperature),
-        max_tokens: Some(config.llm.max_tokens),
+        service: service(&own.service, client),
+        temperature: Some(own.temperature),
+        max_tokens: Some(own.max_tokens),
         next_token: limits::LLM_NEXT_TOKEN,
     }
 }
 
-fn questions(config: &Config, client: &HttpClient) -> Vec<Question> {
-    let mut questions = Vec::new();
-    if config.asr.provider == AsrProvider::OpenAi {
-        let settings = asr_settings(config, client);
-        questions.push(Question { stage: "asr", ask: Box::new(|call| asr::OpenAiAsr::new(settings)?.probe(call)) });
-    }
-    if config.llm.provider == LlmProvider::OpenAi {
-        let settings = llm_settings(config, client);
-        questions.push(Question { stage: "llm", ask: Box::new(|call| llm::OpenAiLlm::new(settings)?.probe(call)) });
-    }
-    questions
+fn asr_question(own: &Asr, client: &HttpClient) -> Option<Question> {
+    let settings = asr_settings(own, client);
+    let is_service = own.provider == AsrProvider::OpenAi;
+    is_service.then(|| Question { stage: "asr", ask: Box::new(|call| asr::OpenAiAsr::new(settings)?.probe(call)) })
+}
+
+fn llm_question(own: &Llm, client: &HttpClient) -> Option<Question> {
+    let settings = llm_settings(own, client);
+    let is_service = own.provider == LlmProvider::OpenAi;
+    is_service.then(|| Question { stage: "llm", ask: Box::new(|call| llm::OpenAiLlm::new(settings)?.probe(call)) })
 }
 
 fn service(service: &Service, client: &HttpClient) -> openai::Service {

@@ -37,7 +37,8 @@ pub fn send_out(questions: Vec<Question>, clock: Clock) -> io::Result<Scout> {
     let each = questions.into_iter().zip(cancels.clone());
     let thread = Builder::new().name("scout".to_owned()).spawn(move || {
         for (Question { stage, ask }, cancel) in each {
-            let call = Call { clock, deadline: clock.now() + limits::SERVICE_PROBE, cancel };
+            let call =
+                Call { clock, deadline: clock.now() + limits::SERVICE_PROBE, cancel, ticket: Default::default() };
             match ask(&call) {
                 Ok(line) => tracing::info!(stage, "the service {line}"),
                 Err(_) if call.cancel.is_cancelled() => {}

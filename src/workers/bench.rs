@@ -159,7 +159,7 @@ impl Bench {
 
     /// What a provider is told of a job; `deadline` is the job's, or an earlier one.
     pub fn call(&self, job: &Job, deadline: Instant) -> Call {
-        Call { clock: self.clock, deadline: deadline.min(job.deadline), cancel: job.cancel.clone() }
+        Call { clock: self.clock, deadline: deadline.min(job.deadline), cancel: job.cancel.clone(), ticket: job.ticket }
     }
 
     fn first(&mut self) {

@@ -60,6 +60,8 @@ pub struct Size {
 pub struct AsrRules {
     /// On our own cores: few workers, each gathers many utterances. Else by a service: a thread for each utterance.
     pub is_local: bool,
+    /// A model may run on the workers' threads, as wanted or standing in: they have the stack for it.
+    pub has_model: bool,
     /// Threads; for a local model `min` and `max` are the same (decision 7).
     pub size: Size,
     /// From the utterance's end to its transcript ([`limits::ASR`], [`limits::ASR_LOCAL`]).
@@ -104,10 +106,8 @@ pub fn start_asr(
     ready: Ready,
     base: &Base,
 ) -> io::Result<(Vec<Pool>, Crew)> {
-    let (capacity, stack) = match rules.is_local {
-        true => (limits::GATHERED_UTTERANCES, limits::MODEL_STACK_BYTES),
-        false => (1, limits::POOL_STACK_BYTES),
-    };
+    let capacity = if rules.is_local { limits::GATHERED_UTTERANCES } else { 1 };
+    let stack = if rules.has_model { limits::MODEL_STACK_BYTES } else { limits::POOL_STACK_BYTES };
     let spec = PoolSpec { min: rules.size.min, max: rules.size.max, capacity, flow: Flow::Whole };
     let run = move |mut bench: Bench, index: usize| {
         let build = || {
@@ -226,7 +226,7 @@ fn threads_probes(handle: &PoolHandle) -> [Probe; 4] {
         let (handle, value) = (handle.clone(), EVENTS[i]);
         Probe {
             name: "voxlane_worker_threads_total",
-            labels: labels[i],
+            labels: labels[i].into(),
             help: "Threads of pools by what became of them.",
             value: Box::new(move || u64::from(value(handle.state()))),
         }

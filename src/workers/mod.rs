@@ -10,6 +10,7 @@
 
 pub mod asr;
 pub mod bench;
+pub mod chain;
 pub mod crew;
 pub mod hands;
 pub mod llm;

@@ -107,7 +107,7 @@ fn speak(
     // Samples, for they are encoded in every format.
     let format = ReplyFormat { codec: Codec::Pcm, ..ReplyFormat::DEFAULT };
     let what = Speak { sentence: 0, text: text.to_owned(), language, format, first_byte_by };
-    let call = Call { clock, deadline: first_byte_by, cancel: recall.next_call() };
+    let call = Call { clock, deadline: first_byte_by, cancel: recall.next_call(), ticket: Default::default() };
     let (mut rate, mut pcm) = (0, Vec::new());
     synthesiser.speak(&what, &call, &mut |sound| {
         rate = sound.rate;

@@ -10,6 +10,7 @@ mod neighbours;
 mod operation;
 mod profile;
 mod services;
+mod standing_in;
 mod turns;
 
 use support::{Got, kinds};

@@ -117,7 +117,9 @@ fn what_was_interrupted_is_remembered_only_as_far_as_it_was_heard() {
 #[test]
 fn with_its_services_down_the_server_starts_apologises_and_works_when_they_come() {
     let place = Place::new();
-    let rig = rig(&place, &[("phrases.apology_en", r#""Sorry.""#), ("phrases.busy_zh", r#""Busy.""#)]);
+    let more =
+        [("phrases.apology_en", r#""Sorry.""#), ("phrases.busy_zh", r#""Busy.""#), ("services.offline", "false")];
+    let rig = rig(&place, &more);
     let mut client = rig.device();
     let turn = speak(&mut client, 600);
     assert_eq!((sentences(&turn), packets_of_sentences(&turn)), (vec!["Sorry."], vec![0]), "shown: there is no voice");

@@ -20,7 +20,7 @@ fn registry() -> (Registry, [Arc<Panel>; 2]) {
     });
     registry.watch(Probe {
         name: "voxlane_log_lines_dropped_total",
-        labels: "",
+        labels: "".into(),
         help: "Log lines lost.",
         value: Box::new(|| 7),
     });

@@ -19,12 +19,19 @@ use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 
 /// The responder. It keeps nothing between calls.
 #[derive(Clone, Debug, Default)]
-pub struct Builtin;
+pub struct Builtin {
+    stands_in: bool,
+}
 
 impl Builtin {
     /// A responder that goes by the machine's clock and time zone.
     pub fn new() -> Builtin {
-        Builtin
+        Builtin { stands_in: false }
+    }
+
+    /// One that answers while the configured language model cannot be reached.
+    pub fn stand_in() -> Builtin {
+        Builtin { stands_in: true }
     }
 
     /// For the banner.
@@ -33,13 +40,29 @@ impl Builtin {
     }
 }
 
+/// What a user is told once when the language model cannot be reached. Ends in a blank: the answer follows.
+pub fn outage(language: Lang) -> &'static str {
+    match language.phrase_language() == Lang::ZH {
+        true => "我现在连不上语言模型，只能做些简单的事。 ",
+        false => "I can't reach my language model at the moment, so I only know simple things. ",
+    }
+}
+
 /// What is said to the last entry of `dialogue` at the local time `now`: in Chinese to a question with Chinese characters, else
 /// in the phrase language of `language`.
 pub fn answer(dialogue: &[Said], language: Lang, now: DateTime) -> String {
+    reply(dialogue, language, now, false)
+}
+
+/// The same; who stands in for a model does not say that there is none.
+fn reply(dialogue: &[Said], language: Lang, now: DateTime, stands_in: bool) -> String {
     let question = dialogue.iter().rev().find(|said| said.role == Role::User).map_or("", |said| said.text.as_str());
     let language = if has_han(question) { Lang::ZH } else { language.phrase_language() };
     let before = dialogue.iter().rev().find(|said| said.role == Role::Assistant).map(|said| said.text.as_str());
     let intent = intent::understand(question);
+    if stands_in && let Some(words) = speech::say_standing_in(&intent, language) {
+        return words.to_owned();
+    }
     // Which joke follows from how long we have talked, so that the next one is another.
     speech::say(&intent, language, now, before, dialogue.len() / 2)
 }
@@ -53,7 +76,7 @@ impl LanguageModel for Builtin {
     ) -> Result<ReplyEnd, Fault> {
         let utc = Timestamp::from_millisecond(UnixMs::now().0 as i64).unwrap_or_default();
         let now = TimeZone::system().to_datetime(utc);
-        let text = answer(&ask.dialogue, ask.language, now);
+        let text = reply(&ask.dialogue, ask.language, now, self.stands_in);
         for piece in pieces(&text) {
             if call.cancel.is_cancelled() {
                 return Err(Fault::cancelled());

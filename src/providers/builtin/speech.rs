@@ -48,6 +48,22 @@ pub fn say(intent: &Intent, language: Lang, now: DateTime, before: Option<&str>,
     }
 }
 
+/// The same while a language model is configured and cannot be reached; `None` where nothing is to be said differently.
+pub fn say_standing_in(intent: &Intent, language: Lang) -> Option<&'static str> {
+    let pick = |english, chinese| Some(if language == Lang::ZH { chinese } else { english });
+    match intent {
+        Intent::Skills => pick(
+            "Until I am connected again I can tell the time and the date, do sums, repeat what you say, and tell a joke.",
+            "在恢复连接之前，我可以报时间和日期，做算术，重复你说的话，还会讲笑话。",
+        ),
+        Intent::Who => pick("I am your voice assistant.", "我是你的语音助手。"),
+        Intent::Unknown => {
+            pick("I can't answer that right now. Please try again later.", "这个问题我现在答不了，请过一会儿再试。")
+        }
+        _ => None,
+    }
+}
+
 fn joke(language: Lang, turns: usize) -> String {
     const ENGLISH: [&str; 3] = [
         "Why did the bicycle fall over? Because it was two tired.",

@@ -160,7 +160,12 @@ fn an_answer_is_said_again() {
 #[test]
 fn it_streams_in_pieces_and_stops_when_told() {
     let clock = Clock::start();
-    let call = Call { clock, deadline: clock.now() + Duration::from_secs(60), cancel: Cancel::new() };
+    let call = Call {
+        clock,
+        deadline: clock.now() + Duration::from_secs(60),
+        cancel: Cancel::new(),
+        ticket: Default::default(),
+    };
     let ask = Converse { dialogue: vec![user("Who are you?")], language: Lang::EN, first_token_by: Instant::NEVER };
     let mut said = Vec::new();
     let end = Builtin::new().converse(&ask, &call, &mut |piece| {
@@ -169,9 +174,9 @@ fn it_streams_in_pieces_and_stops_when_told() {
     });
     assert_eq!((end, said.concat().as_str()), (Ok(ReplyEnd::Complete), WHO_EN));
     assert!(said.len() > 10);
-    assert_eq!(Builtin.converse(&ask, &call, &mut |_| Flow::Stop), Ok(ReplyEnd::Length));
+    assert_eq!(Builtin::new().converse(&ask, &call, &mut |_| Flow::Stop), Ok(ReplyEnd::Length));
     call.cancel.cancel();
-    assert_eq!(Builtin.converse(&ask, &call, &mut |_| Flow::Continue), Err(Fault::cancelled()));
+    assert_eq!(Builtin::new().converse(&ask, &call, &mut |_| Flow::Continue), Err(Fault::cancelled()));
 }
 
 proptest! {
@@ -183,4 +188,16 @@ proptest! {
         let is_repeat = matches!(intent::understand(&question), intent::Intent::Repeat(_));
         prop_assert!(is_repeat || said.len() < 2_000);
     }
+}
+
+#[test]
+fn who_stands_in_for_a_model_does_not_say_that_there_is_none() {
+    for (question, words) in
+        [("why is the sky blue", "try again later"), ("天空为什么是蓝色的", "过一会儿"), ("what can you do", "Until")]
+    {
+        let said = reply(&[user(question)], Lang::EN, afternoon(), true);
+        assert!(said.contains(words) && !said.contains("configur") && !said.contains("language model"), "{said}");
+    }
+    assert_eq!(reply(&[user("what is 3 plus 5")], Lang::EN, afternoon(), true), "3 plus 5 is 8.");
+    assert!(outage(Lang::ZH).contains("语言模型") && outage(Lang::EN).ends_with(' '));
 }

@@ -28,7 +28,7 @@ fn text_commands_nothing() {
 fn seconds(text: &str, language: Lang) -> f64 {
     let clock = Clock::start();
     let deadline = clock.now() + Duration::from_secs(10);
-    let call = Call { clock, deadline, cancel: Cancel::new() };
+    let call = Call { clock, deadline, cancel: Cancel::new(), ticket: Default::default() };
     let what =
         Speak { sentence: 0, text: text.to_owned(), language, format: ReplyFormat::DEFAULT, first_byte_by: deadline };
     let (mut heard, mut rate) = (0, 1);

@@ -5,7 +5,7 @@ use crate::time::{Clock, Instant};
 
 fn call(ms: u64) -> Call {
     let clock = Clock::start();
-    Call { clock, deadline: clock.now() + Duration::from_millis(ms), cancel: Cancel::new() }
+    Call { clock, deadline: clock.now() + Duration::from_millis(ms), cancel: Cancel::new(), ticket: Default::default() }
 }
 
 fn script(lines: &[&str]) -> Script {

@@ -22,7 +22,7 @@ impl Recogniser for Echo {
 }
 
 fn rules() -> AsrRules {
-    AsrRules { is_local: true, size: ONE, budget: limits::ASR_LOCAL }
+    AsrRules { is_local: true, has_model: true, size: ONE, budget: limits::ASR_LOCAL }
 }
 
 fn rig(rules: AsrRules) -> Rig {

@@ -60,8 +60,8 @@ fn an_answer_streams_back_and_is_counted() {
     let registry = rig.end();
     assert_eq!(registry.total(Counter::JobsOk), 1);
     let mut threads = Vec::new();
-    registry.probes(|probe| threads.push((probe.labels, (probe.value)())));
-    assert!(threads.contains(&(r#"pool="llm",event="started""#, 1)), "{threads:?}");
+    registry.probes(|probe| threads.push((probe.labels.to_string(), (probe.value)())));
+    assert!(threads.contains(&(r#"pool="llm",event="started""#.to_owned(), 1)), "{threads:?}");
     let sums = registry.sums();
     let llm = sums.iter().find(|sum| sum.home == Home::Worker("llm")).unwrap();
     for series in [Series::JobWait, Series::JobFirst, Series::JobDuration] {

@@ -37,7 +37,7 @@ fn service(handle: &Handle) -> Service {
 
 fn call(ms: u64) -> Call {
     let clock = Clock::start();
-    Call { clock, deadline: clock.now() + Duration::from_millis(ms), cancel: Cancel::new() }
+    Call { clock, deadline: clock.now() + Duration::from_millis(ms), cancel: Cancel::new(), ticket: Default::default() }
 }
 
 fn recognise(service: Service, pcm: &[i16], ms: u64) -> Result<String, Fault> {

@@ -118,7 +118,8 @@ fn each_status_has_its_cause() {
     let stub = Stub::new(vec![full(429), full(503)]);
     for status in [429, 503] {
         let fault = talk(&stub, &call(LONG), LONG).1.unwrap_err();
-        assert_eq!(fault, Fault::new(Cause::Overload, format!("HTTP {status}, retry after 7 s")));
+        let expected = Fault::new(Cause::Overload, format!("HTTP {status}, retry after 7 s"));
+        assert_eq!(fault, expected.wait(Some(Duration::from_secs(7))));
     }
 }
 

@@ -19,7 +19,7 @@ const SHORT: u64 = 250;
 
 fn call(ms: u64) -> Call {
     let clock = Clock::start();
-    Call { clock, deadline: clock.now() + Duration::from_millis(ms), cancel: Cancel::new() }
+    Call { clock, deadline: clock.now() + Duration::from_millis(ms), cancel: Cancel::new(), ticket: Default::default() }
 }
 
 fn client() -> HttpClient {

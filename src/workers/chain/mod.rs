@@ -1,0 +1,428 @@
+//! The providers of one stage in a row, as one provider.
+//!
+//! ```text
+//!   call --> primary: door open? --> ask --ok--> answer
+//!               | no, or it failed before any output
+//!               v
+//!            backup: door open?  --> ask --ok--> answer
+//!               | none left: the last one once more, if that may help and the budget has a repetition
+//!               v
+//!            offline responder (language model only), else the fault: the session apologises from kept speech, or shows the text
+//! ```
+//!
+//! Deadlines are handed down: who has another behind him gets half of what is left, the last one all of it. One answer keeps
+//! one voice: its sentences go to whom the first one went, and change only if that one fails, never back.
+
+mod gate;
+mod stages;
+#[cfg(test)]
+mod tests;
+mod told;
+
+pub use stages::{language_models, recognisers, synthesisers};
+
+use crate::ids::{Ticket, TurnId};
+use crate::job::Stage;
+use crate::limits;
+use crate::providers::patience::Patience;
+use crate::providers::{About, Call};
+use crate::resilience::breaker;
+use crate::resilience::choice::{Choice, weighted};
+use crate::resilience::fault::{Cause, Fault};
+use crate::resilience::ladder::{Ladder, Rung};
+use crate::resilience::retry::{self, Budget, Next, Situation};
+use crate::time::{Clock, Duration, Instant};
+use gate::{Gate, Permit};
+use parking_lot::Mutex;
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// One provider of a stage.
+pub struct Spec<P: ?Sized> {
+    /// Who it is.
+    pub about: About,
+    /// Makes it.
+    pub factory: super::Factory<P>,
+    /// A service over the network: asking it once more may help.
+    pub is_service: bool,
+    /// Calls at once; 0 is any number.
+    pub places: u32,
+    /// What its answers are.
+    pub rung: Rung,
+}
+
+impl<P: ?Sized> Clone for Spec<P> {
+    fn clone(&self) -> Spec<P> {
+        Spec { about: self.about.clone(), factory: self.factory.clone(), ..*self }
+    }
+}
+
+/// How the providers of a stage stand in for each other.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// Of the stage, to its first result: half of it is slow.
+    pub budget: Duration,
+    /// Repetitions per hundred calls.
+    pub retry_percent: u32,
+    /// Failed calls per cent, of at least [`limits::BREAKER_VOLUME`] in the window, that open a breaker.
+    pub breaker_percent: u32,
+    /// How long it stays open at first.
+    pub breaker_open: Duration,
+    /// Whom to ask first.
+    pub choice: Choice,
+    /// Nobody waits for the answer: every provider is asked whatever its breaker says, and none learns from it.
+    pub is_aside: bool,
+}
+
+/// The providers of a stage; shared by its workers.
+pub struct Line<P: ?Sized> {
+    stage: Stage,
+    members: Vec<Member<P>>,
+    rules: Rules,
+    clock: Clock,
+    budget: Mutex<Budget>,
+    ladder: Mutex<Ladder>,
+    /// Answers by what gave them, in the order of [`Rung::ALL`].
+    answers: [AtomicU64; Rung::ALL.len()],
+    /// Who speaks in which turn.
+    voices: Mutex<Kept<(TurnId, usize)>>,
+    /// Who has been told of which outage.
+    told: Mutex<Kept<u64>>,
+}
+
+struct Member<P: ?Sized> {
+    spec: Spec<P>,
+    gate: Gate,
+    /// Made and not in use: all but the primary's, which each worker has for itself.
+    shelf: Mutex<Vec<Box<P>>>,
+}
+
+/// Something for each session. Bounded: when full it is emptied, which costs a repeated notice or a second voice.
+struct Kept<T>(HashMap<(u16, u32, u32), T>);
+
+impl<T> Kept<T> {
+    fn put(&mut self, ticket: Ticket, value: T) -> Option<T> {
+        if self.0.len() >= limits::SESSIONS_KEPT {
+            self.0.clear();
+        }
+        self.0.insert(session(ticket), value)
+    }
+
+    fn get(&self, ticket: Ticket) -> Option<&T> {
+        self.0.get(&session(ticket))
+    }
+}
+
+fn session(ticket: Ticket) -> (u16, u32, u32) {
+    (ticket.shard.0, ticket.slot, ticket.generation)
+}
+
+impl<P: ?Sized> Line<P> {
+    /// Puts them in a row; there is at least one.
+    pub fn new(stage: Stage, specs: Vec<Spec<P>>, rules: Rules, clock: Clock) -> Arc<Line<P>> {
+        let breaker = breaker::Rules {
+            window: limits::BREAKER_WINDOW,
+            volume: limits::BREAKER_VOLUME,
+            failed_percent: rules.breaker_percent,
+            slow_percent: limits::BREAKER_SLOW_PERCENT,
+            slow: rules.budget / 2,
+            open: rules.breaker_open,
+            open_most: limits::BREAKER_OPEN_MOST.max(rules.breaker_open),
+            probes: limits::BREAKER_PROBES,
+            settle: limits::BREAKER_SETTLE,
+        };
+        let member = |(rank, spec): (usize, Spec<P>)| {
+            let name = if rank == 0 { spec.about.name.to_owned() } else { format!("{}-{rank}", spec.about.name) };
+            Member { gate: Gate::new(stage.name(), name, breaker, spec.places), spec, shelf: Mutex::default() }
+        };
+        Arc::new(Line {
+            stage,
+            members: specs.into_iter().enumerate().map(member).collect(),
+            rules,
+            clock,
+            budget: Mutex::new(Budget::new(rules.retry_percent)),
+            ladder: Mutex::new(Ladder::new(limits::RUNG_HOLD)),
+            answers: Default::default(),
+            voices: Mutex::new(Kept(HashMap::new())),
+            told: Mutex::new(Kept(HashMap::new())),
+        })
+    }
+
+    /// In which order they are asked; the offline responder is none of them.
+    fn order(&self, ticket: Ticket, now: Instant) -> Vec<usize> {
+        let mut order: Vec<usize> =
+            (0..self.members.len()).filter(|&i| self.members[i].spec.rung.is_service()).collect();
+        let voice = self.voices.lock().get(ticket).filter(|(turn, _)| *turn == ticket.turn).map(|&(_, i)| i);
+        let first = match voice {
+            Some(voice) => order.iter().position(|&i| i == voice),
+            None if self.rules.choice == Choice::Weighted => {
+                let open: Vec<usize> = (0..order.len()).filter(|&i| self.members[order[i]].gate.is_open(now)).collect();
+                let forms: Vec<_> = open.iter().map(|&i| self.members[order[i]].gate.form(now)).collect();
+                open.get(weighted(&forms, dice())).copied()
+            }
+            None => None,
+        };
+        order.rotate_left(first.unwrap_or(0));
+        order
+    }
+
+    /// Asks at the door of one of them.
+    fn enter(&self, i: usize, call: &Call, by: Instant, may_wait: bool) -> Result<Option<Permit<'_>>, Fault> {
+        if self.rules.is_aside {
+            return Ok(None);
+        }
+        self.members[i].gate.enter(call, by, may_wait).map(Some)
+    }
+
+    /// Notes who answered.
+    fn note(&self, rung: Rung) {
+        if self.rules.is_aside {
+            return;
+        }
+        self.answers[rung as usize].fetch_add(1, Relaxed);
+        let before = self.ladder.lock().note(self.clock.now(), rung);
+        let (stage, now) = (self.stage.name(), rung.name());
+        match before {
+            Some(before) if before < rung => tracing::warn!(stage, before = before.name(), now, "answers get worse"),
+            Some(before) => tracing::info!(stage, before = before.name(), now, "answers get better"),
+            None => {}
+        }
+    }
+
+    /// Whether the session is to be told of the outage; each is told once.
+    fn is_news(&self, ticket: Ticket) -> bool {
+        let Some(outage) = self.ladder.lock().outage() else { return false };
+        self.told.lock().put(ticket, outage) != Some(outage)
+    }
+}
+
+/// The row as one worker has it.
+pub struct Chain<P: ?Sized> {
+    line: Arc<Line<P>>,
+    index: usize,
+    primary: Option<Box<P>>,
+}
+
+/// One call to one provider.
+pub struct Attempt {
+    /// The job's call; its deadline is the job's.
+    pub call: Call,
+    /// The first result must have come by then.
+    pub by: Instant,
+    /// The offline responder is to say that there is an outage.
+    pub is_news: bool,
+    first: Cell<Option<Instant>>,
+    broke_off: Cell<bool>,
+}
+
+impl Attempt {
+    /// The first result is there: from now on what is out is out.
+    pub fn first(&self) {
+        if self.first.get().is_none() {
+            self.first.set(Some(self.call.clock.now()));
+        }
+    }
+
+    /// Whether there was a first result.
+    fn has_first(&self) -> bool {
+        self.first.get().is_some()
+    }
+
+    /// What came is worth something, yet the provider broke off.
+    pub fn broke_off(&self) {
+        self.broke_off.set(true);
+    }
+}
+
+/// How a provider is called.
+type Once<'a, P, T> = &'a mut dyn FnMut(&mut P, &Attempt) -> Result<T, Fault>;
+
+impl<P: ?Sized> Chain<P> {
+    /// For the worker of that number.
+    ///
+    /// # Errors
+    /// The only provider cannot be made.
+    pub fn new(line: Arc<Line<P>>, index: usize) -> Result<Chain<P>, Fault> {
+        let primary = match (line.members[0].spec.factory)(index) {
+            Ok(primary) => Some(primary),
+            Err(fault) if line.members.len() == 1 => return Err(fault),
+            // Tried again at the next call.
+            Err(_) => None,
+        };
+        Ok(Chain { line, index, primary })
+    }
+
+    /// Asks one after the other until one answers, whose first result must come by `by`.
+    fn run<T>(&mut self, call: &Call, by: Instant, once: Once<'_, P, T>) -> Result<T, Fault> {
+        let line = self.line.clone();
+        let offline = line.members.iter().position(|member| member.spec.rung == Rung::Offline);
+        let services_by = if offline.is_some() { by - limits::OFFLINE_RESERVE } else { by };
+        line.budget.lock().called();
+        let fault = match self.ask_services(call, services_by, once) {
+            Ok(answer) => return Ok(answer),
+            Err(Failed { fault, is_final: true }) => return Err(fault),
+            Err(Failed { fault, .. }) => fault,
+        };
+        if let Some(offline) = offline {
+            line.note(Rung::Offline);
+            let is_news = line.is_news(call.ticket);
+            return self.attempt(offline, call, by, is_news, once).result;
+        }
+        line.note(if line.stage == Stage::Tts { Rung::Text } else { Rung::Cached });
+        Err(fault)
+    }
+
+    /// Asks the services in order.
+    fn ask_services<T>(&mut self, call: &Call, by: Instant, once: Once<'_, P, T>) -> Result<T, Failed> {
+        let line = self.line.clone();
+        let order = line.order(call.ticket, call.clock.now());
+        let mut asked = Asked { by, tries: 0, told: None };
+        for (place, &i) in order.iter().enumerate() {
+            if let Some(answer) = self.ask_one(i, &order[place + 1..], call, &mut asked, once)? {
+                line.note(line.members[i].spec.rung);
+                if line.stage == Stage::Tts && line.members.len() > 1 {
+                    line.voices.lock().put(call.ticket, (call.ticket.turn, i));
+                }
+                return Ok(answer);
+            }
+        }
+        let fault = asked.told.unwrap_or_else(|| Fault::new(Cause::Unavailable, "no provider"));
+        Err(Failed { fault, is_final: false })
+    }
+
+    /// Asks one of them, once more if that may help. `None`: it is the next one's turn.
+    fn ask_one<T>(
+        &mut self,
+        i: usize,
+        others: &[usize],
+        call: &Call,
+        asked: &mut Asked,
+        once: Once<'_, P, T>,
+    ) -> Result<Option<T>, Failed> {
+        let line = self.line.clone();
+        let member = &line.members[i];
+        for repeated in 0.. {
+            let now = call.clock.now();
+            let has_other = others.iter().any(|&other| line.members[other].gate.is_open(now));
+            let share = if has_other { now + asked.by.until(now) / 2 } else { asked.by };
+            let permit = match line.enter(i, call, share, !has_other) {
+                Ok(permit) => permit,
+                Err(fault) if fault.cause == Cause::Cancelled => return Err(Failed::now(fault)),
+                Err(fault) => {
+                    // What a provider said weighs more than that another was not asked.
+                    asked.told.get_or_insert(fault);
+                    return Ok(None);
+                }
+            };
+            asked.tries += 1;
+            let tried = self.attempt(i, call, share, false, once);
+            if let Some(permit) = permit {
+                permit.settle(tried.first, tried.fault().as_ref());
+            }
+            let fault = match tried.result {
+                Ok(answer) => return Ok(Some(answer)),
+                Err(fault) => fault,
+            };
+            let situation = Situation {
+                has_output: tried.first.is_some(),
+                is_idempotent: true,
+                has_other,
+                may_repeat: member.spec.is_service && !line.rules.is_aside && asked.tries < limits::CALL_TRIES,
+                repeated,
+                left: asked.by.until(call.clock.now()),
+            };
+            if situation.has_output || fault.cause == Cause::Cancelled {
+                return Err(Failed::now(fault));
+            }
+            let next = retry::next(&fault, &situation, &RETRY, &mut line.budget.lock(), dice());
+            let (stage, provider) = (line.stage.name(), member.gate.name.as_str());
+            tracing::warn!(stage, provider, %fault, next = next.name(), "a provider failed");
+            asked.told = Some(fault);
+            let Next::Again(pause) = next else { return Ok(None) };
+            member.gate.tally.repeated.fetch_add(1, Relaxed);
+            let patience = Patience::new(call);
+            patience.wait_until(call.clock.now() + pause, "the pause before a repetition").map_err(Failed::now)?;
+        }
+        Ok(None)
+    }
+
+    /// One call to one of them. A panic is a fault like another, and the provider is made anew.
+    fn attempt<T>(&mut self, i: usize, call: &Call, by: Instant, is_news: bool, once: Once<'_, P, T>) -> Tried<T> {
+        let attempt = Attempt { call: call.clone(), by, is_news, first: Cell::new(None), broke_off: Cell::new(false) };
+        let result = self.take(i).and_then(|mut provider| {
+            let result = catch_unwind(AssertUnwindSafe(|| once(&mut provider, &attempt)));
+            result.map_or_else(
+                |_| Err(Fault::new(Cause::Internal, "the provider panicked")),
+                |result| {
+                    self.put_back(i, provider);
+                    result
+                },
+            )
+        });
+        Tried { result, first: attempt.first.get(), broke_off: attempt.broke_off.get() }
+    }
+
+    fn take(&mut self, i: usize) -> Result<Box<P>, Fault> {
+        let member = &self.line.members[i];
+        let kept = if i == 0 { self.primary.take() } else { member.shelf.lock().pop() };
+        let made = kept.map_or_else(|| (member.spec.factory)(self.index), Ok);
+        made.map_err(|fault| Fault::new(Cause::Unavailable, fault.detail))
+    }
+
+    fn put_back(&mut self, i: usize, provider: Box<P>) {
+        match i {
+            0 => self.primary = Some(provider),
+            _ => self.line.members[i].shelf.lock().push(provider),
+        }
+    }
+}
+
+/// How far the asking has come.
+struct Asked {
+    by: Instant,
+    tries: u32,
+    /// What the last one said that was asked.
+    told: Option<Fault>,
+}
+
+/// No service answered.
+struct Failed {
+    fault: Fault,
+    /// Nobody else is to be asked either.
+    is_final: bool,
+}
+
+impl Failed {
+    fn now(fault: Fault) -> Failed {
+        Failed { fault, is_final: true }
+    }
+}
+
+/// What became of an attempt.
+struct Tried<T> {
+    result: Result<T, Fault>,
+    first: Option<Instant>,
+    broke_off: bool,
+}
+
+impl<T> Tried<T> {
+    /// What the provider is to be blamed for.
+    fn fault(&self) -> Option<Fault> {
+        match &self.result {
+            Err(fault) => Some(fault.clone()),
+            Ok(_) if self.broke_off => Some(Fault::new(Cause::Unavailable, "broke off")),
+            Ok(_) => None,
+        }
+    }
+}
+
+const RETRY: retry::Rules =
+    retry::Rules { most: limits::RETRY_MOST, pause: limits::RETRY_PAUSE, least: limits::RETRY_LEAST };
+
+/// Any 64 bits; for jitter, where even the same ones do no harm.
+fn dice() -> u64 {
+    getrandom::u64().unwrap_or_default()
+}

@@ -1,0 +1,99 @@
+//! The row as each of the three providers: what its first result is, and which answer is none.
+
+use super::{Chain, Line};
+use crate::job::{Converse, Recognise, ReplyEnd, Speak, Transcript};
+use crate::providers::builtin;
+use crate::providers::{Call, Flow, LanguageModel, Recogniser, Sound, Synthesiser};
+use crate::resilience::fault::{Cause, Fault};
+use crate::workers::Factory;
+use std::sync::Arc;
+
+/// The row as a recogniser.
+pub fn recognisers(line: Arc<Line<dyn Recogniser>>) -> Factory<dyn Recogniser> {
+    Arc::new(move |index| Ok(Box::new(Chain::new(line.clone(), index)?)))
+}
+
+/// The row as a language model.
+pub fn language_models(line: Arc<Line<dyn LanguageModel>>) -> Factory<dyn LanguageModel> {
+    Arc::new(move |index| Ok(Box::new(Chain::new(line.clone(), index)?)))
+}
+
+/// The row as a synthesiser.
+pub fn synthesisers(line: Arc<Line<dyn Synthesiser>>) -> Factory<dyn Synthesiser> {
+    Arc::new(move |index| Ok(Box::new(Chain::new(line.clone(), index)?)))
+}
+
+impl Recogniser for Chain<dyn Recogniser> {
+    fn recognise(&mut self, pcm: &[i16], how: &Recognise, call: &Call) -> Result<Transcript, Fault> {
+        self.run(call, call.deadline, &mut |recogniser, attempt| {
+            let call = Call { deadline: attempt.by, ..attempt.call.clone() };
+            recogniser.recognise(pcm, how, &call)
+        })
+    }
+}
+
+impl LanguageModel for Chain<dyn LanguageModel> {
+    fn converse(
+        &mut self,
+        ask: &Converse,
+        call: &Call,
+        on_text: &mut dyn FnMut(&str) -> Flow,
+    ) -> Result<ReplyEnd, Fault> {
+        self.run(call, ask.first_token_by, &mut |model, attempt| {
+            let (mut bytes, mut stopped) = (0, false);
+            let mut on_text = |text: &str| {
+                if !text.is_empty() {
+                    attempt.first();
+                }
+                bytes += text.len();
+                let flow = on_text(text);
+                stopped |= flow == Flow::Stop;
+                flow
+            };
+            if attempt.is_news {
+                on_text(builtin::outage(ask.language));
+            }
+            let end = match attempt.by == ask.first_token_by {
+                true => model.converse(ask, &attempt.call, &mut on_text),
+                false => {
+                    let ask = Converse { first_token_by: attempt.by, ..ask.clone() };
+                    model.converse(&ask, &attempt.call, &mut on_text)
+                }
+            }?;
+            if bytes == 0 && !stopped {
+                return Err(Fault::new(Cause::Malformed, "an answer without text"));
+            }
+            if end == ReplyEnd::Cut && !stopped {
+                attempt.broke_off();
+            }
+            Ok(end)
+        })
+    }
+}
+
+impl Synthesiser for Chain<dyn Synthesiser> {
+    fn speak(&mut self, what: &Speak, call: &Call, on_audio: &mut dyn FnMut(Sound<'_>) -> Flow) -> Result<(), Fault> {
+        self.run(call, what.first_byte_by, &mut |synthesiser, attempt| {
+            let mut stopped = false;
+            let mut on_audio = |sound: Sound<'_>| {
+                if !sound.pcm.is_empty() || sound.packet.is_some() {
+                    attempt.first();
+                }
+                let flow = on_audio(sound);
+                stopped |= flow == Flow::Stop;
+                flow
+            };
+            match attempt.by == what.first_byte_by {
+                true => synthesiser.speak(what, &attempt.call, &mut on_audio)?,
+                false => {
+                    let what = Speak { first_byte_by: attempt.by, ..what.clone() };
+                    synthesiser.speak(&what, &attempt.call, &mut on_audio)?;
+                }
+            }
+            if !attempt.has_first() && !stopped && !what.text.trim().is_empty() {
+                return Err(Fault::new(Cause::Malformed, "speech without sound"));
+            }
+            Ok(())
+        })
+    }
+}
