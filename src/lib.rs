@@ -59,7 +59,7 @@
 //! | `workers` | values, job, lanes, audio, providers, resilience, metrics |
 //! | `shard` | values, net, wire, session, audio, lanes, job, resilience::fault, metrics |
 //! | `admin` | values, wire, metrics |
-//! | `config` | values, audio, session, resilience::choice |
+//! | `config` | values, audio, session, resilience |
 //! | `cli` | config::mistake |
 //! | `server` | everything |
 //!

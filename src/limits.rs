@@ -215,6 +215,14 @@ pub const LOG_LINE_BYTES: usize = 8 * 1024;
 pub const ADMIN_CONNECTIONS: usize = 256;
 /// Whole requests that wait for a thread of the control plane; beyond: 503.
 pub const ADMIN_QUEUE: usize = 64;
+/// Alert rules; each is looked at once a second.
+pub const ALERT_RULES: usize = 64;
+/// Bytes of a rule's text: a notice of it fits into what a command is given.
+pub const ALERT_RULE_BYTES: usize = 300;
+/// Notices that wait for webhook and command; beyond, they are held back and counted. The log has them all the same.
+pub const ALERTS_WAITING: usize = 64;
+/// How long a webhook or a command may take for one notice.
+pub const ALERT: Duration = Duration::from_secs(10);
 /// Threads that answer requests of one control-plane listener.
 pub const ADMIN_THREADS: usize = 4;
 /// How long, and how many bytes, we go on reading from a peer whose request was refused half-read, so that it sees the answer

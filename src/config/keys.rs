@@ -52,6 +52,7 @@ impl Config {
                     "Bearer token of the admin listener; needed off loopback.",
                 ),
             },
+            alerts: Alerts::read(r),
             log: Log {
                 json: r.choice("log", "format", "text", &[("text", false), ("json", true)], "Shape of a log line."),
                 level: r

@@ -4,6 +4,7 @@
 //! reported at once, each with file, line, column and what was probably meant, and nothing starts while there is one.
 //! Neighbours: `server` turns a [`Config`] into the rules and providers of the rooms; no room imports this one.
 
+mod alerts;
 mod backup;
 mod keys;
 pub mod mistake;

@@ -105,6 +105,10 @@ fn common_mistakes_are_explained() {
         ("listen = 5\n", ":1:1:", "[listen]"),
         ("[listen\ndevice = 1\n", ":1:8:", ""),
         ("[listen]\ndevice = \"0.0.0.0:8000\"\ndevice = \"0.0.0.0:8001\"\n", ":3:1:", ""),
+        ("[alerts]\nrules = [\"a > 1\"]\n", ":2:9:", "a rule is NAME"),
+        ("[alerts]\nrules = [\"a: b > 1 for 1s\", \"a: c > 1 for 1s\"]\n", ":2:9:", "name of its own"),
+        ("[alerts]\nwebhook = \"localhost:9000\"\n", ":2:11:", "begin with http"),
+        ("[services]\nchoice = \"weigted\"\n", ":2:10:", "did you mean \"weighted\"?"),
         ("[session]\nidle_s = 1.5\n", ":2:10:", "a whole number"),
         ("[session]\nwake_words = [1, 2]\n", ":2:14:", "a list of texts"),
     ];

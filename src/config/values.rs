@@ -4,6 +4,7 @@ use crate::audio::endpoint::EndpointRules;
 use crate::audio::phrase::Phrase;
 use crate::audio::vad::Engine;
 use crate::format::Lang;
+use crate::resilience::alert::Rule;
 use crate::resilience::choice::Choice;
 use crate::session::Rules;
 use std::net::SocketAddr;
@@ -25,6 +26,7 @@ pub struct Config {
     pub auth: Auth,
     pub limits: Limits,
     pub admin: Admin,
+    pub alerts: Alerts,
     pub log: Log,
     pub state: State,
 }
@@ -211,6 +213,16 @@ pub struct Limits {
 #[allow(missing_docs)]
 pub struct Admin {
     pub token: Option<String>,
+}
+
+/// Who is told of what.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct Alerts {
+    pub rules: Vec<Rule>,
+    pub webhook: Option<String>,
+    pub command: Vec<String>,
+    pub per_minute: u32,
 }
 
 /// The log.

@@ -145,7 +145,7 @@ fn write_line(out: &mut String, name: &str, suffix: &str, labels: &[&str], value
 }
 
 /// The label that tells a home.
-fn home_label(home: Home) -> String {
+pub(super) fn home_label(home: Home) -> String {
     match home {
         Home::Shard(id) => format!("shard=\"{}\"", id.0),
         Home::Worker(pool) => format!("pool=\"{pool}\""),

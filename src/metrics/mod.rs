@@ -18,6 +18,7 @@ pub mod catalog;
 pub mod exposition;
 pub mod histogram;
 pub mod load;
+pub mod lookup;
 pub mod panel;
 pub mod process;
 pub mod pulse;

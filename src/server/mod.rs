@@ -5,6 +5,7 @@
 //! ```
 //! Whatever can be refused is refused before the first thread is started.
 
+pub mod alerts;
 pub mod banner;
 pub mod check;
 pub mod demo;
@@ -36,6 +37,7 @@ use crate::wire::upgrade;
 use crate::workers::chain::{self, Line, Spec};
 use crate::workers::phrases::{self, Rendering};
 use crate::workers::{self, AsrRules, Base, Crew, Size};
+use alerts::Watchman;
 use effort::Keeper;
 use providers::Providers;
 use scout::Scout;
@@ -51,6 +53,7 @@ pub struct Server {
     scout: Scout,
     phrases: Rendering,
     keeper: Keeper,
+    watchman: Watchman,
     http: admin::Server,
     admin: admin::Server,
     clock: Clock,
@@ -105,7 +108,7 @@ impl Server {
         let clock = Clock::start();
         let providers = providers::of(config, clock)?;
         let (about, provider_lines) = (providers.about(), providers.lines());
-        let Providers { asr, asr_is_local, asr_has_model, llm, tts, questions } = providers;
+        let Providers { client, asr, asr_is_local, asr_has_model, llm, tts, questions } = providers;
         let languages = Arc::new(DeviceLanguages::default());
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let shards = shards_of(&config.shards, cores)?;
@@ -185,6 +188,8 @@ impl Server {
         let limits = admin::Config::default();
         let http = admin::serve(http, "http", limits, Arc::new(device_routes), &registry, clock).map_err(no_thread)?;
         let admin = admin::serve(admin, "admin", limits, Arc::new(operator), &registry, clock).map_err(no_thread)?;
+        alerts::unknown(&config.alerts, &registry).iter().for_each(|why| tracing::warn!("{why}"));
+        let watchman = alerts::start(&config.alerts, client, &registry, clock).map_err(no_thread)?;
         let scout = scout::send_out(questions, clock).map_err(no_thread)?;
         drop(confinement);
         let crews = vec![asr_crew, llm_crew, tts_crew];
@@ -195,6 +200,7 @@ impl Server {
             scout,
             phrases,
             keeper,
+            watchman,
             http,
             admin,
             clock,
@@ -287,6 +293,7 @@ impl Server {
         self.crews.iter().for_each(Crew::end);
         self.phrases.end();
         self.keeper.stop();
+        self.watchman.stop();
         for crew in self.crews {
             let stage = crew.stage().name();
             match crew.join() {

@@ -26,6 +26,8 @@ use std::sync::Arc;
 
 /// Those of the three stages, ready to be made: the one that is wanted, and behind it who stands in when it fails.
 pub struct Providers {
+    /// How services are reached.
+    pub client: HttpClient,
     /// Speech to text.
     pub asr: Vec<Spec<dyn Recogniser>>,
     /// It runs on our own cores, or is a script that behaves as if it did.
@@ -92,7 +94,7 @@ pub fn of(config: &Config, clock: Clock) -> Result<Providers, StartFault> {
     };
     let mut recognisers = [&config.asr].into_iter().chain(&config.asr.backups);
     let asr_has_model = recognisers.any(|own| own.provider == AsrProvider::Whisper);
-    Ok(Providers { asr, asr_is_local, asr_has_model, llm, tts, questions })
+    Ok(Providers { client, asr, asr_is_local, asr_has_model, llm, tts, questions })
 }
 
 fn spec<P: ?Sized>(factory: Factory<P>, about: About, is_service: bool, places: u32, is_first: bool) -> Spec<P> {
