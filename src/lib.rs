@@ -59,7 +59,7 @@
 //! | `workers` | values, job, lanes, audio, providers, resilience, metrics |
 //! | `shard` | values, net, wire, session, audio, lanes, job, resilience::fault, metrics |
 //! | `admin` | values, wire, metrics |
-//! | `config` | values, audio, session, resilience |
+//! | `config` | values, audio, session, resilience, log::store |
 //! | `cli` | config::mistake |
 //! | `server` | everything |
 //!

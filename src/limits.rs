@@ -211,6 +211,8 @@ pub const LEAD_FRAMES: u32 = 6;
 pub const LOG_LINES: usize = 4_096;
 /// Bytes of one log line; the rest is cut off. A transcript has at most half of this.
 pub const LOG_LINE_BYTES: usize = 8 * 1024;
+/// A log file that cannot be opened is tried again after this long; lines are lost and counted meanwhile.
+pub const LOG_REOPEN: Duration = Duration::from_secs(1);
 /// Connections of one control-plane listener that may be open at once; beyond: 503. Devices check in once a boot, for a few ms.
 pub const ADMIN_CONNECTIONS: usize = 256;
 /// Whole requests that wait for a thread of the control plane; beyond: 503.

@@ -1,11 +1,15 @@
-//! The log: one event is one line on stderr, written by a thread of its own.
+//! The log: one event is one line on stderr, or in files that are turned over (`store`), written by a thread of its own.
 //!
 //! A thread that logs never waits: where the writer cannot keep up, lines are lost and counted ([`Guard::dropped`]). What
 //! outsiders say (device ids, transcripts) cannot forge a line or paint a terminal: every control character, and every mark that
 //! turns the direction of text, leaves as an escape.
 
+pub mod store;
+
 use crate::limits::{LOG_LINE_BYTES, LOG_LINES};
 use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
@@ -17,34 +21,47 @@ pub struct Config {
     pub json: bool,
     /// Least level, or a filter in the syntax of `tracing`'s `EnvFilter`: `info`, `warn,voxlane::shard=debug`.
     pub level: String,
+    /// Files instead of stderr.
+    pub store: Option<store::Rules>,
 }
 
 /// Keeps the log's thread; what still waits is written when this is dropped (at most a second).
 #[must_use = "the log ends when this is dropped"]
 pub struct Guard {
     dropped: ErrorCounter,
+    /// Lines that the store could not write.
+    unwritten: Arc<AtomicU64>,
     _writer: WorkerGuard,
 }
 
 impl Guard {
     /// Lines lost so far, as a function to be kept where metrics are collected.
     pub fn dropped(&self) -> impl Fn() -> u64 + Send + Sync + 'static {
-        let counter = self.dropped.clone();
-        move || counter.dropped_lines() as u64
+        let (counter, unwritten) = (self.dropped.clone(), self.unwritten.clone());
+        move || counter.dropped_lines() as u64 + unwritten.load(Relaxed)
     }
 }
 
 /// Starts the log of the process, once. `wish` is the value of `VOXLANE_LOG` and goes before the configured level.
 ///
 /// # Errors
-/// A sentence: the filter cannot be read, or the process has a log already.
+/// A sentence: the filter cannot be read, the file cannot be opened, or the process has a log already.
 pub fn install(config: &Config, wish: Option<&str>) -> Result<Guard, String> {
     let filter = filter(config, wish)?;
-    let (writer, guard) = writer(io::stderr());
+    let mut unwritten = Arc::default();
+    let (writer, guard) = match &config.store {
+        None => writer(io::stderr()),
+        Some(rules) => {
+            let store = store::Store::open(rules.clone());
+            let store = store.map_err(|error| format!("log.file = {:?}: {error}", rules.path))?;
+            unwritten = store.lost();
+            writer(store)
+        }
+    };
     let dropped = writer.error_counter();
     let subscriber = subscriber(config.json, filter, writer);
     tracing::subscriber::set_global_default(subscriber).map_err(|_| "the log is already running".to_owned())?;
-    Ok(Guard { dropped, _writer: guard })
+    Ok(Guard { dropped, unwritten, _writer: guard })
 }
 
 fn filter(config: &Config, wish: Option<&str>) -> Result<EnvFilter, String> {
@@ -146,7 +163,7 @@ fn is_unprintable(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     #[derive(Clone, Default)]
     struct Memory(Arc<Mutex<Vec<u8>>>);
@@ -165,7 +182,7 @@ mod tests {
     fn logged(json: bool, wish: Option<&str>, say: impl FnOnce()) -> String {
         let memory = Memory::default();
         let to = memory.clone();
-        let config = Config { json, level: "info".into() };
+        let config = Config { json, level: "info".into(), store: None };
         let subscriber = subscriber(json, filter(&config, wish).unwrap(), move || to.clone());
         tracing::subscriber::with_default(subscriber, say);
         String::from_utf8(memory.0.lock().unwrap().clone()).unwrap()
@@ -216,7 +233,7 @@ mod tests {
         assert_eq!(logged(false, Some(" "), say).lines().count(), 1);
         assert_eq!(logged(false, Some("voxlane::log=debug"), say).lines().count(), 2);
         assert_eq!(logged(false, Some("error"), say), "");
-        let config = Config { json: false, level: "info".into() };
+        let config = Config { json: false, level: "info".into(), store: None };
         let wrong = filter(&config, Some("voxlane=loud")).unwrap_err();
         assert!(wrong.starts_with("VOXLANE_LOG = \"voxlane=loud\""), "{wrong}");
     }
@@ -238,7 +255,7 @@ mod tests {
     fn a_stuck_writer_costs_lines_and_no_time() {
         let (go, wait) = std::sync::mpsc::channel();
         let (writer, guard) = writer(Stuck(wait));
-        let log = Guard { dropped: writer.error_counter(), _writer: guard };
+        let log = Guard { dropped: writer.error_counter(), unwritten: Arc::default(), _writer: guard };
         let dropped = log.dropped();
         let subscriber = subscriber(false, EnvFilter::new("info"), writer);
         let many = 2 * LOG_LINES;

@@ -1,9 +1,11 @@
-//! The section `alerts`: rules as lines of text, and who is told.
+//! The sections `alerts` and `log`: what is told of the server, and to whom.
 
 use super::reader::Reader;
-use super::values::Alerts;
+use super::values::{Alerts, Log};
 use crate::limits;
+use crate::log::store;
 use crate::resilience::alert::Rule;
+use crate::time::Duration;
 
 /// What an operator wants to hear of in any case.
 const RULES: [&str; 5] = [
@@ -56,4 +58,23 @@ fn read_rules(r: &mut Reader<'_>, meaning: &'static str) -> Vec<Rule> {
         }
     }
     rules
+}
+
+impl Log {
+    pub(super) fn read(r: &mut Reader<'_>) -> Log {
+        let levels = [("info", "info"), ("error", "error"), ("warn", "warn"), ("debug", "debug"), ("trace", "trace")];
+        let level = "Least level that is logged; VOXLANE_LOG overrides it, per room if wanted.";
+        let json = r.choice("log", "format", "text", &[("text", false), ("json", true)], "Shape of a log line.");
+        let level = r.choice("log", "level", "info", &levels, level).to_owned();
+        let path =
+            r.path("log", "file", "File that is written instead of stderr; older ones beside it as .1, .2 and so on.");
+        let mut number = |key, default, range, meaning| r.number("log", key, default, range, meaning);
+        let mib = number("file_mib", 64, 1..=4_096, "Size of one file, MiB.");
+        let hours = number("file_hours", 24, 1..=8_760, "A file is written to for so long, h.");
+        let files = number("files", 7, 0..=100, "Older files that are kept.") as u32;
+        let days = number("file_days", 30, 1..=3_650, "Older files than this are removed, days.");
+        let age = Duration::from_secs(hours * 3_600);
+        let keep = Duration::from_secs(days * 86_400);
+        Log { json, level, store: path.map(|path| store::Rules { path, bytes: mib * 1024 * 1024, age, files, keep }) }
+    }
 }

@@ -53,24 +53,7 @@ impl Config {
                 ),
             },
             alerts: Alerts::read(r),
-            log: Log {
-                json: r.choice("log", "format", "text", &[("text", false), ("json", true)], "Shape of a log line."),
-                level: r
-                    .choice(
-                        "log",
-                        "level",
-                        "info",
-                        &[
-                            ("info", "info"),
-                            ("error", "error"),
-                            ("warn", "warn"),
-                            ("debug", "debug"),
-                            ("trace", "trace"),
-                        ],
-                        "Least level that is logged; VOXLANE_LOG overrides it, per room if wanted.",
-                    )
-                    .to_owned(),
-            },
+            log: Log::read(r),
             state: State {
                 dir: r
                     .path("state", "dir", "Where secrets and memory are kept; empty = the XDG state folder.")

@@ -4,6 +4,7 @@ use crate::audio::endpoint::EndpointRules;
 use crate::audio::phrase::Phrase;
 use crate::audio::vad::Engine;
 use crate::format::Lang;
+use crate::log::store;
 use crate::resilience::alert::Rule;
 use crate::resilience::choice::Choice;
 use crate::session::Rules;
@@ -231,6 +232,7 @@ pub struct Alerts {
 pub struct Log {
     pub json: bool,
     pub level: String,
+    pub store: Option<store::Rules>,
 }
 
 /// What is kept on disk.

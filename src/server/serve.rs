@@ -20,7 +20,7 @@ pub fn run(path: Option<&Path>) -> u8 {
     };
     let config = &loaded.config;
     let wish = std::env::var("VOXLANE_LOG").ok();
-    let log = log::Config { json: config.log.json, level: config.log.level.clone() };
+    let log = log::Config { json: config.log.json, level: config.log.level.clone(), store: config.log.store.clone() };
     let log = match log::install(&log, wish.as_deref()) {
         Ok(guard) => guard,
         Err(why) => return fail(exit::MISUSE, &why),
