@@ -96,6 +96,24 @@ fn it_opens_and_moves_while_devices_talk() {
 }
 
 #[test]
+fn it_shows_who_stands_in_for_whom() {
+    let Some(mut browser) = Browser::start() else { return };
+    let rig = Rig::with(&[("llm.script", r#"["!fail"]"#), ("llm.backups", r#"["scripted script=Ok."]"#)]);
+    browser.look(1_440, 1_000, "light");
+    browser.open(&format!("http://{}/", rig.admin));
+    browser.until("document.querySelectorAll('.pool').length === 3");
+    let pill = |i: usize| format!("document.querySelectorAll('.pool .pill')[{i}].textContent");
+    let mut devices = talk(&rig);
+    browser.until(&format!("{} === 'on the backup'", pill(1)));
+    for _ in 0..4 {
+        devices[0].detect("tell me");
+        devices[0].until("tts:stop");
+    }
+    browser.until("[...document.querySelectorAll('.pool')[1].querySelectorAll('li')].some(li => li.textContent === 'scripted left to recover')");
+    browser.until(&format!("{} === 'healthy'", pill(2)));
+}
+
+#[test]
 fn it_asks_for_the_token_and_keeps_it_for_the_tab() {
     let Some(mut browser) = Browser::start() else { return };
     let rig = Rig::with(&[("admin.token", "\"correct horse battery\"")]);

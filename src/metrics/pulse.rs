@@ -149,7 +149,7 @@ impl Pulse {
             queues: self.queues(registry),
             drops: self.drops(),
             ended: self.ended(),
-            pools: self.pools(&loads),
+            pools: self.pools(&loads, &beat::Doors::read(registry)),
             turns: super::turns::all_to_json(&fresh, now, wall),
         }
     }
@@ -326,7 +326,7 @@ impl Pulse {
         named.filter_map(move |counter| Some((counter, last?.total[*counter as usize])).filter(|(_, total)| *total > 0))
     }
 
-    fn pools(&self, loads: &Loads) -> Vec<Pool> {
+    fn pools(&self, loads: &Loads, doors: &beat::Doors) -> Vec<Pool> {
         let (Some(first), Some(last)) = (self.readings.front(), self.readings.back()) else { return Vec::new() };
         let nothing = PoolReading::default();
         let of = |(name, now): (&&'static str, &PoolReading)| {
@@ -352,6 +352,8 @@ impl Pulse {
                 wait_ms: mean(0),
                 first_ms: mean(1),
                 job_ms: mean(2),
+                degraded: doors.degraded(name),
+                providers: doors.providers(name),
             }
         };
         last.pools.iter().map(of).collect()

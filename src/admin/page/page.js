@@ -282,7 +282,8 @@ function showPools(pools) {
   each(at('pools'), shown, (pool) => pool.pool, make, (card, pool) => {
     const [head, who, chips, facts] = card.children, { ok, cancelled, ...errors } = pool.results;
     const failed = Object.values(errors).reduce((sum, n) => sum + n, 0), share = failed / Math.max(1, failed + ok);
-    const [kind, word] = ok + failed === 0 ? ['', 'no calls'] : share > 0.1 ? ['bad', 'failing'] : failed ? ['warn', 'errors'] : ['good', 'healthy'];
+    const step = [, 'on the backup', 'kept speech only', 'text only', 'offline answers'][pool.degraded ?? 0], isDown = pool.providers.some(({ state }) => state > 0);
+    const [kind, word] = step ? ['bad', step] : isDown ? ['warn', 'recovering'] : ok + failed === 0 ? ['', 'no calls'] : share > 0.1 ? ['bad', 'failing'] : failed ? ['warn', 'errors'] : ['good', 'healthy'];
     head.firstChild.textContent = names[pool.pool];
     head.lastChild.className = `pill ${kind}`;
     head.lastChild.textContent = word;
@@ -291,6 +292,7 @@ function showPools(pools) {
     chips.replaceChildren(...results.filter(([name, n]) => n || name === 'ok').map(([name, n, shade]) => el('span', `chip ${n ? shade : ''}`, `${count(n)} ${name}`)));
     const fact = (name, value) => el('li', '', null, `${name} `, el('b', '', value));
     facts.replaceChildren(fact('wait', ms(pool.wait_ms)), fact('first result', ms(pool.first_ms)), fact('whole job', ms(pool.job_ms)),
+      ...pool.providers.filter(({ state }) => pool.providers.length > 1 || state > 0).map(({ name, state }) => fact(name, ['well', 'being tried', 'left to recover'][state])),
       fact('at work', `${count(pool.busy)} of ${count(pool.threads)}`), fact('cores', pool.cores === null ? '–' : pool.cores.toFixed(2)));
   });
 }

@@ -3,6 +3,7 @@
 use super::first_audio::FirstAudio;
 use super::{Second, round};
 use crate::metrics::process::Usage;
+use crate::metrics::registry::Registry;
 use crate::time::Instant;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
@@ -159,6 +160,55 @@ pub struct Pool {
     pub first_ms: Option<f64>,
     /// Mean length of a job.
     pub job_ms: Option<f64>,
+    /// How far down the stage has had to go of late (`voxlane_degraded`); `null` without providers.
+    pub degraded: Option<u64>,
+    /// Its providers, in order of name.
+    pub providers: Vec<Provider>,
+}
+
+/// A provider's door.
+#[derive(Debug, Serialize)]
+pub struct Provider {
+    /// As in metrics.
+    pub name: String,
+    /// 0 closed, 1 half-open, 2 open: of the breaker.
+    pub state: u64,
+}
+
+/// What is told of providers, as it stands among the metrics: stage, and the value or the provider.
+#[derive(Debug, Default)]
+pub(super) struct Doors {
+    degraded: Vec<(String, u64)>,
+    providers: Vec<(String, String, u64)>,
+}
+
+impl Doors {
+    pub(super) fn read(registry: &Registry) -> Doors {
+        let mut doors = Doors::default();
+        let value = |labels: &str, name: &str| {
+            let found = labels.split(',').find_map(|label| label.strip_prefix(name)?.strip_prefix('='));
+            found.unwrap_or_default().trim_matches('"').to_owned()
+        };
+        registry.probes(|probe| match probe.name {
+            "voxlane_degraded" => doors.degraded.push((value(&probe.labels, "stage"), (probe.value)())),
+            "voxlane_provider_state" => {
+                let (stage, name) = (value(&probe.labels, "stage"), value(&probe.labels, "provider"));
+                doors.providers.push((stage, name, (probe.value)()));
+            }
+            _ => {}
+        });
+        doors.providers.sort();
+        doors
+    }
+
+    pub(super) fn degraded(&self, stage: &str) -> Option<u64> {
+        self.degraded.iter().find(|(own, _)| own == stage).map(|(_, value)| *value)
+    }
+
+    pub(super) fn providers(&self, stage: &str) -> Vec<Provider> {
+        let own = self.providers.iter().filter(|(own, ..)| own == stage);
+        own.map(|(_, name, state)| Provider { name: name.clone(), state: *state }).collect()
+    }
 }
 
 fn as_map<S: Serializer>(pairs: &[(&'static str, u64)], serializer: S) -> Result<S::Ok, S::Error> {

@@ -93,8 +93,21 @@ fn pools_are_told_by_the_minute_with_their_means() {
     assert_eq!((&pool["pool"], &pool["threads"], &pool["busy"]), (&json!("llm"), &json!(1), &json!(1)));
     assert_eq!((&pool["results"]["ok"], &pool["results"]["timeout"]), (&json!(3), &json!(1)));
     assert_eq!((&pool["first_ms"], &pool["wait_ms"]), (&json!(200.0), &Value::Null));
+    assert_eq!((&pool["degraded"], &pool["providers"]), (&Value::Null, &json!([])));
+    let probe = |name, labels: &'static str| {
+        ward.registry.watch(crate::metrics::registry::Probe {
+            name,
+            labels: labels.into(),
+            help: "x",
+            value: Box::new(|| 2),
+        });
+    };
+    probe("voxlane_degraded", r#"stage="llm""#);
+    probe("voxlane_provider_state", r#"stage="llm",provider="openai""#);
+    probe("voxlane_provider_state", r#"stage="asr",provider="other""#);
     drop(worker);
     let pool = &ward.beat()["pools"][0];
+    assert_eq!((&pool["degraded"], &pool["providers"]), (&json!(2), &json!([{ "name": "openai", "state": 2 }])));
     assert_eq!((&pool["threads"], &pool["busy"]), (&json!(0), &json!(0)), "the thread has ended");
 }
 
