@@ -302,6 +302,8 @@ pub const RETRY_MOST: u32 = 1;
 pub const RETRY_PAUSE: Duration = Duration::from_millis(200);
 /// Less than this after the pause is no time for an answer, and nobody is asked again.
 pub const RETRY_LEAST: Duration = Duration::from_millis(300);
+/// Pieces of text that wait between a hedge's threads; beyond, the model waits.
+pub const HEDGE_PIECES: usize = 64;
 /// Left of a budget for the offline responder when no service has answered: it needs none, its voice does.
 pub const OFFLINE_RESERVE: Duration = Duration::from_millis(500);
 /// A step of the ladder stays in force so long after it was needed last.

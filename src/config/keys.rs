@@ -400,6 +400,8 @@ impl Llm {
         let mut own = Llm::read_one(r);
         own.workers = workers(r, "llm");
         own.backups = backup::read(r, "llm", Llm::read_one, check_llm);
+        let hedge = "Ask another (the next backup, else the same service) when the first token is later than this, ms; 0 = never.";
+        own.hedge_ms = r.number("llm", "hedge_ms", 0, 0..=5_000, hedge);
         own
     }
 
@@ -412,6 +414,7 @@ impl Llm {
             workers: 0,
             concurrency: concurrency(r, "llm"),
             backups: Vec::new(),
+            hedge_ms: 0,
             temperature: r.decimal("llm", "temperature", 0.7, 0.0..=2.0, "openai: sampling temperature."),
             max_tokens: r.number("llm", "max_tokens", 500, 16..=8_192, "openai: longest answer, tokens.") as u32,
             script: r.list("llm", "script", &[], "scripted: answers in turn; !hang !fail !cut are faults."),

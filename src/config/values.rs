@@ -122,6 +122,7 @@ pub struct Llm {
     pub workers: usize,
     pub concurrency: u32,
     pub backups: Vec<Llm>,
+    pub hedge_ms: u64,
     pub temperature: f64,
     pub max_tokens: u32,
     pub script: Vec<String>,

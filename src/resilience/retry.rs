@@ -104,7 +104,7 @@ impl Budget {
     }
 
     /// Takes one repetition, if there is one.
-    fn take(&mut self) -> bool {
+    pub fn take(&mut self) -> bool {
         let has = self.saved >= ONE;
         self.saved -= if has { ONE } else { 0 };
         has

@@ -332,6 +332,7 @@ impl Rows<'_> {
             breaker_percent: services.breaker_percent,
             breaker_open: Duration::from_secs(services.breaker_open_s),
             choice: services.choice,
+            hedge: Some(Duration::from_millis(self.config.llm.hedge_ms)).filter(|late| !late.is_zero()),
             is_aside,
         }
     }

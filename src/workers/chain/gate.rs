@@ -54,6 +54,8 @@ pub struct Tally {
     pub busy: AtomicU64,
     /// Made once more, of those above.
     pub repeated: AtomicU64,
+    /// Made because another was late, of those above.
+    pub hedged: AtomicU64,
     /// Times that the breaker opened.
     pub opened: AtomicU64,
 }

@@ -14,6 +14,7 @@
 //! one voice: its sentences go to whom the first one went, and change only if that one fails, never back.
 
 mod gate;
+mod hedge;
 mod stages;
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,7 @@ use crate::resilience::ladder::{Ladder, Rung};
 use crate::resilience::retry::{self, Budget, Next, Situation};
 use crate::time::{Clock, Duration, Instant};
 use gate::{Gate, Permit};
+use hedge::Hedge;
 use parking_lot::Mutex;
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -73,6 +75,8 @@ pub struct Rules {
     pub breaker_open: Duration,
     /// Whom to ask first.
     pub choice: Choice,
+    /// A first token that is later than this has another provider asked too; `None`: never. For language models.
+    pub hedge: Option<Duration>,
     /// Nobody waits for the answer: every provider is asked whatever its breaker says, and none learns from it.
     pub is_aside: bool,
 }
@@ -177,6 +181,14 @@ impl<P: ?Sized> Line<P> {
         self.members[i].gate.enter(call, by, may_wait).map(Some)
     }
 
+    /// Whom to ask too when this one is late: the next that is well, else a service itself.
+    fn hedge(&self, i: usize, others: &[usize], now: Instant, by: Instant) -> Option<Hedge> {
+        let at = now + self.rules.hedge?;
+        let other = others.iter().copied().find(|&other| self.members[other].gate.is_open(now));
+        let member = other.or_else(|| self.members[i].spec.is_service.then_some(i))?;
+        (self.stage == Stage::Llm && at < by).then_some(Hedge { at, member })
+    }
+
     /// Notes who answered.
     fn note(&self, rung: Rung) {
         if self.rules.is_aside {
@@ -214,8 +226,10 @@ pub struct Attempt {
     pub by: Instant,
     /// The offline responder is to say that there is an outage.
     pub is_news: bool,
+    hedge: Option<Hedge>,
     first: Cell<Option<Instant>>,
     broke_off: Cell<bool>,
+    winner: Cell<Option<usize>>,
 }
 
 impl Attempt {
@@ -229,6 +243,11 @@ impl Attempt {
     /// Whether there was a first result.
     fn has_first(&self) -> bool {
         self.first.get().is_some()
+    }
+
+    /// Another one answered in its place.
+    fn won_by(&self, winner: Option<usize>) {
+        self.winner.set(winner);
     }
 
     /// What came is worth something, yet the provider broke off.
@@ -269,7 +288,7 @@ impl<P: ?Sized> Chain<P> {
         if let Some(offline) = offline {
             line.note(Rung::Offline);
             let is_news = line.is_news(call.ticket);
-            return self.attempt(offline, call, by, is_news, once).result;
+            return self.attempt(offline, call, How { by, is_news, hedge: None }, once).result;
         }
         line.note(if line.stage == Stage::Tts { Rung::Text } else { Rung::Cached });
         Err(fault)
@@ -281,8 +300,8 @@ impl<P: ?Sized> Chain<P> {
         let order = line.order(call.ticket, call.clock.now());
         let mut asked = Asked { by, tries: 0, told: None };
         for (place, &i) in order.iter().enumerate() {
-            if let Some(answer) = self.ask_one(i, &order[place + 1..], call, &mut asked, once)? {
-                line.note(line.members[i].spec.rung);
+            if let Some((answer, whose)) = self.ask_one(i, &order[place + 1..], call, &mut asked, once)? {
+                line.note(line.members[whose].spec.rung);
                 if line.stage == Stage::Tts && line.members.len() > 1 {
                     line.voices.lock().put(call.ticket, (call.ticket.turn, i));
                 }
@@ -293,7 +312,7 @@ impl<P: ?Sized> Chain<P> {
         Err(Failed { fault, is_final: false })
     }
 
-    /// Asks one of them, once more if that may help. `None`: it is the next one's turn.
+    /// Asks one of them, once more if that may help: the answer and whose it is. `None`: it is the next one's turn.
     fn ask_one<T>(
         &mut self,
         i: usize,
@@ -301,7 +320,7 @@ impl<P: ?Sized> Chain<P> {
         call: &Call,
         asked: &mut Asked,
         once: Once<'_, P, T>,
-    ) -> Result<Option<T>, Failed> {
+    ) -> Result<Option<(T, usize)>, Failed> {
         let line = self.line.clone();
         let member = &line.members[i];
         for repeated in 0.. {
@@ -318,12 +337,13 @@ impl<P: ?Sized> Chain<P> {
                 }
             };
             asked.tries += 1;
-            let tried = self.attempt(i, call, share, false, once);
+            let how = How { by: share, is_news: false, hedge: line.hedge(i, others, now, share) };
+            let tried = self.attempt(i, call, how, once);
             if let Some(permit) = permit {
                 permit.settle(tried.first, tried.fault().as_ref());
             }
             let fault = match tried.result {
-                Ok(answer) => return Ok(Some(answer)),
+                Ok(answer) => return Ok(Some((answer, tried.winner.unwrap_or(i)))),
                 Err(fault) => fault,
             };
             let situation = Situation {
@@ -350,8 +370,16 @@ impl<P: ?Sized> Chain<P> {
     }
 
     /// One call to one of them. A panic is a fault like another, and the provider is made anew.
-    fn attempt<T>(&mut self, i: usize, call: &Call, by: Instant, is_news: bool, once: Once<'_, P, T>) -> Tried<T> {
-        let attempt = Attempt { call: call.clone(), by, is_news, first: Cell::new(None), broke_off: Cell::new(false) };
+    fn attempt<T>(&mut self, i: usize, call: &Call, how: How, once: Once<'_, P, T>) -> Tried<T> {
+        let attempt = Attempt {
+            call: call.clone(),
+            by: how.by,
+            is_news: how.is_news,
+            hedge: how.hedge,
+            first: Cell::new(None),
+            broke_off: Cell::new(false),
+            winner: Cell::new(None),
+        };
         let result = self.take(i).and_then(|mut provider| {
             let result = catch_unwind(AssertUnwindSafe(|| once(&mut provider, &attempt)));
             result.map_or_else(
@@ -362,7 +390,8 @@ impl<P: ?Sized> Chain<P> {
                 },
             )
         });
-        Tried { result, first: attempt.first.get(), broke_off: attempt.broke_off.get() }
+        let (first, broke_off, winner) = (attempt.first.get(), attempt.broke_off.get(), attempt.winner.get());
+        Tried { result, first, broke_off, winner }
     }
 
     fn take(&mut self, i: usize) -> Result<Box<P>, Fault> {
@@ -378,6 +407,13 @@ impl<P: ?Sized> Chain<P> {
             _ => self.line.members[i].shelf.lock().push(provider),
         }
     }
+}
+
+/// How an attempt is made.
+struct How {
+    by: Instant,
+    is_news: bool,
+    hedge: Option<Hedge>,
 }
 
 /// How far the asking has come.
@@ -406,6 +442,8 @@ struct Tried<T> {
     result: Result<T, Fault>,
     first: Option<Instant>,
     broke_off: bool,
+    /// Who answered in his place.
+    winner: Option<usize>,
 }
 
 impl<T> Tried<T> {

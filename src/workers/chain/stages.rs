@@ -1,6 +1,6 @@
 //! The row as each of the three providers: what its first result is, and which answer is none.
 
-use super::{Chain, Line};
+use super::{Chain, Line, hedge};
 use crate::job::{Converse, Recognise, ReplyEnd, Speak, Transcript};
 use crate::providers::builtin;
 use crate::providers::{Call, Flow, LanguageModel, Recogniser, Sound, Synthesiser};
@@ -39,6 +39,7 @@ impl LanguageModel for Chain<dyn LanguageModel> {
         call: &Call,
         on_text: &mut dyn FnMut(&str) -> Flow,
     ) -> Result<ReplyEnd, Fault> {
+        let line = self.line.clone();
         self.run(call, ask.first_token_by, &mut |model, attempt| {
             let (mut bytes, mut stopped) = (0, false);
             let mut on_text = |text: &str| {
@@ -53,17 +54,24 @@ impl LanguageModel for Chain<dyn LanguageModel> {
             if attempt.is_news {
                 on_text(builtin::outage(ask.language));
             }
-            let end = match attempt.by == ask.first_token_by {
-                true => model.converse(ask, &attempt.call, &mut on_text),
-                false => {
-                    let ask = Converse { first_token_by: attempt.by, ..ask.clone() };
-                    model.converse(&ask, &attempt.call, &mut on_text)
+            let sooner =
+                (attempt.by != ask.first_token_by).then(|| Converse { first_token_by: attempt.by, ..ask.clone() });
+            let ask = sooner.as_ref().unwrap_or(ask);
+            let end = match attempt.hedge {
+                None => model.converse(ask, &attempt.call, &mut on_text),
+                Some(hedge) => {
+                    let raced = hedge::race(&line, hedge, model, ask, &attempt.call, &mut on_text);
+                    attempt.won_by(raced.winner);
+                    if raced.has_failed {
+                        attempt.broke_off();
+                    }
+                    raced.end
                 }
             }?;
             if bytes == 0 && !stopped {
                 return Err(Fault::new(Cause::Malformed, "an answer without text"));
             }
-            if end == ReplyEnd::Cut && !stopped {
+            if end == ReplyEnd::Cut && !stopped && attempt.hedge.is_none() {
                 attempt.broke_off();
             }
             Ok(end)

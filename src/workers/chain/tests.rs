@@ -18,6 +18,8 @@ enum Does {
     Panic,
     Cut,
     Nothing,
+    /// Says nothing until it is taken back.
+    Wait,
 }
 
 use Does::*;
@@ -51,8 +53,11 @@ impl Recogniser for Fake {
 }
 
 impl LanguageModel for Fake {
-    fn converse(&mut self, _: &Converse, _: &Call, on: &mut dyn FnMut(&str) -> Flow) -> Result<ReplyEnd, Fault> {
+    fn converse(&mut self, _: &Converse, call: &Call, on: &mut dyn FnMut(&str) -> Flow) -> Result<ReplyEnd, Fault> {
         let does = self.act()?;
+        if matches!(does, Wait) {
+            Patience::new(call).wait_until(call.deadline, "a token")?;
+        }
         if !matches!(does, Nothing) {
             on(self.name);
         }
@@ -86,6 +91,7 @@ const RULES: Rules = Rules {
     breaker_percent: 50,
     breaker_open: Duration::from_secs(10),
     choice: Choice::Ordered,
+    hedge: None,
     is_aside: false,
 };
 
@@ -326,6 +332,81 @@ fn a_permit_that_says_nothing_counts_as_failed() {
 
 fn breaker_rules() -> breaker::Rules {
     asr(&[("one", Rung::Primary, &[])]).line.members[0].gate.rules()
+}
+
+fn hedged(scripts: &[(&'static str, Rung, &[Does])]) -> Rig<dyn LanguageModel> {
+    let rules = Rules { hedge: Some(Duration::from_millis(1)), retry_percent: 100, ..RULES };
+    rig(Stage::Llm, rules, scripts, |fake| Box::new(fake))
+}
+
+#[test]
+fn when_the_first_token_is_late_another_is_asked_and_the_first_to_speak_is_heard() {
+    let rig = hedged(&[("one", Rung::Primary, &[Wait]), ("two", Rung::Backup, &[])]);
+    assert_eq!(say(&rig, &mut rig.chain()), ("two".to_owned(), Ok(ReplyEnd::Complete)));
+    assert_eq!(rig.asked(), ["one", "two"]);
+    let tally = |i: usize| &rig.line.members[i].gate.tally;
+    assert_eq!((tally(1).hedged.load(Relaxed), tally(1).good.load(Relaxed)), (1, 1));
+    assert_eq!(tally(0).failed.load(Relaxed), 0, "who was only late has not failed");
+    assert_eq!(rig.line.answers[Rung::Backup as usize].load(Relaxed), 1);
+    assert!(rig.line.members.iter().all(|member| member.gate.inside() == 0));
+}
+
+#[test]
+fn the_same_service_is_asked_a_second_time_when_there_is_no_other() {
+    let rig = hedged(&[("one", Rung::Primary, &[Wait])]);
+    assert_eq!(say(&rig, &mut rig.chain()), ("one".to_owned(), Ok(ReplyEnd::Complete)));
+    assert_eq!(rig.asked(), ["one", "one"]);
+}
+
+#[test]
+fn who_speaks_in_time_is_alone_and_who_fails_is_followed_as_without_a_hedge() {
+    let rules = Rules { hedge: Some(Duration::from_secs(2)), ..RULES };
+    let rig = rig(
+        Stage::Llm,
+        rules,
+        &[("one", Rung::Primary, &[Answer, Fail(Cause::Refused), Panic, Cut]), ("two", Rung::Backup, &[])],
+        |fake| Box::new(fake) as Box<dyn LanguageModel>,
+    );
+    let mut chain = rig.chain();
+    let said: Vec<_> = (0..4).map(|_| say(&rig, &mut chain)).collect();
+    let complete = |name: &str| (name.to_owned(), Ok(ReplyEnd::Complete));
+    assert_eq!(said, [complete("one"), complete("two"), complete("two"), ("one".to_owned(), Ok(ReplyEnd::Cut))]);
+    assert_eq!(rig.asked(), ["one", "one", "two", "one", "two", "one"]);
+    assert_eq!(rig.line.members[0].gate.tally.failed.load(Relaxed), 3);
+}
+
+#[test]
+fn hedges_are_paid_from_the_budget_of_repetitions() {
+    let rules = Rules { hedge: Some(Duration::from_millis(1)), retry_percent: 0, ..RULES };
+    let rig = rig(Stage::Llm, rules, &[("one", Rung::Primary, &[Wait]), ("two", Rung::Backup, &[])], |fake| {
+        Box::new(fake) as Box<dyn LanguageModel>
+    });
+    let call = rig.call(1);
+    let dialogue = vec![Said { role: Role::User, text: "hm".to_owned() }];
+    let ask = Converse { dialogue, language: Lang::EN, first_token_by: rig.clock.now() + Duration::from_millis(200) };
+    let call = Call { deadline: rig.clock.now() + Duration::from_millis(50), ..call };
+    let end = rig.chain().converse(&ask, &call, &mut |_| Flow::Continue);
+    assert!(end.is_ok(), "{end:?}");
+    assert_eq!(rig.line.members[1].gate.tally.hedged.load(Relaxed), 0, "it is the backup's turn only after the fault");
+}
+
+#[test]
+fn a_hedged_question_is_taken_back_as_a_whole() {
+    let rig = hedged(&[("one", Rung::Primary, &[Wait]), ("two", Rung::Backup, &[Wait])]);
+    let call = rig.call(1);
+    let dialogue = vec![Said { role: Role::User, text: "hm".to_owned() }];
+    let ask = Converse { dialogue, language: Lang::EN, first_token_by: rig.clock.now() + Duration::from_secs(50) };
+    let cancel = call.cancel.clone();
+    let end = std::thread::scope(|scope| {
+        let answer = scope.spawn(|| rig.chain().converse(&ask, &call, &mut |_| Flow::Continue));
+        while rig.asked.lock().len() < 2 {
+            std::thread::yield_now();
+        }
+        cancel.cancel();
+        answer.join().unwrap()
+    });
+    assert_eq!(end.unwrap_err().cause, Cause::Cancelled);
+    assert!(rig.line.members.iter().all(|member| member.gate.inside() == 0));
 }
 
 #[test]

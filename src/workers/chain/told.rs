@@ -53,6 +53,9 @@ impl<P: ?Sized + Send + 'static> Line<P> {
         show("voxlane_provider_repeated_total", "Calls to a provider that were repetitions.", |_, gate| {
             gate.tally.repeated.load(Relaxed)
         });
+        show("voxlane_provider_hedged_total", "Calls to a provider because another was late.", |_, gate| {
+            gate.tally.hedged.load(Relaxed)
+        });
         type Count = fn(&Gate) -> u64;
         const RESULTS: [(&str, Count); 6] = [
             ("good", |gate| gate.tally.good.load(Relaxed)),
