@@ -9,9 +9,9 @@ use crate::time::Duration;
 
 /// What an operator wants to hear of in any case.
 const RULES: [&str; 5] = [
-    "asr_down: voxlane_degraded{stage=\"asr\"} >= 2 for 30s",
-    "llm_down: voxlane_degraded{stage=\"llm\"} >= 2 for 30s",
-    "tts_down: voxlane_degraded{stage=\"tts\"} >= 2 for 30s",
+    "asr_down: voxlane_outage{stage=\"asr\"} > 0 for 30s",
+    "llm_down: voxlane_outage{stage=\"llm\"} > 0 for 30s",
+    "tts_down: voxlane_outage{stage=\"tts\"} > 0 for 30s",
     "turns_fail: rate voxlane_turns_total{event=\"failed\"} > 0.5 for 1m",
     "log_lost: rate voxlane_log_lines_dropped_total > 0 for 10s",
 ];

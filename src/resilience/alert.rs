@@ -8,7 +8,7 @@
 //! holds only for a moment is told to nobody, and what goes on is not told again. A rule is a line of text, read here:
 //!
 //! ```text
-//!   llm_down: voxlane_degraded{stage="llm"} >= 4 for 30s
+//!   llm_down: voxlane_outage{stage="llm"} > 0 for 30s
 //!   failing: rate voxlane_turns_total{event="failed"} > 0.5 for 60s
 //!   silent: absent voxlane_packets_sent_total for 10m
 //! ```

@@ -1,7 +1,7 @@
 //! The circuit breaker of one provider: whether it is worth asking.
 //!
 //! ```text
-//!            failed or slow shares of the window too large
+//!            failed or slow shares of the window too large, or failures in a row
 //!   closed ------------------------------------------------> open  <--------------+
 //!     ^                                                        | its time is over  | the probe failed:
 //!     |                                                        v                   | twice the time
@@ -20,7 +20,7 @@ use crate::time::{Duration, Instant};
 pub struct Rules {
     /// Calls younger than this count.
     pub window: Duration,
-    /// Fewer calls than this in the window prove nothing.
+    /// Fewer calls than this in the window prove nothing; as many failures in a row do, whenever they were.
     pub volume: u32,
     /// Failed calls among them, per cent, that open it.
     pub failed_percent: u32,
@@ -87,6 +87,8 @@ impl State {
 pub struct Breaker {
     rules: Rules,
     window: Window,
+    /// Failed calls since the last that did not: who has few calls has no window full of them.
+    failed_in_a_row: u32,
     open: Option<Open>,
 }
 
@@ -107,7 +109,7 @@ struct Open {
 impl Breaker {
     /// A closed one.
     pub fn new(rules: Rules) -> Breaker {
-        Breaker { rules, window: Window::new(rules.window), open: None }
+        Breaker { rules, window: Window::new(rules.window), failed_in_a_row: 0, open: None }
     }
 
     /// Asks for a call. Each [`Verdict::Pass`] and [`Verdict::Probe`] is followed by one [`Breaker::report`].
@@ -161,12 +163,15 @@ impl Breaker {
         }
         self.window.advance(now);
         self.window.add(report == Report::Failed, self.is_slow(report));
+        self.failed_in_a_row = if report == Report::Failed { self.failed_in_a_row + 1 } else { 0 };
         let (calls, failed, slow) = self.window.sums();
         let too_many = |count: u32, percent: u32| count * 100 >= calls * percent;
         let Rules { volume, failed_percent, slow_percent, .. } = self.rules;
-        if calls < volume || !(too_many(failed, failed_percent) || too_many(slow, slow_percent)) {
+        let is_bad = calls >= volume && (too_many(failed, failed_percent) || too_many(slow, slow_percent));
+        if !is_bad && self.failed_in_a_row < volume {
             return None;
         }
+        self.failed_in_a_row = 0;
         let until = now + self.rest(0, dice);
         self.open = Some(Open { until, is_probing: false, streak: 0, streak_since: now, relapses: 0 });
         Some(State::Open)
@@ -326,9 +331,22 @@ mod tests {
             call(&mut breaker, i * 100, Report::Failed);
         }
         assert_eq!(breaker.health(at(400)), 55, "5 of 9");
+        assert_eq!(call(&mut breaker, 10_900, FAST), (Verdict::Pass, None));
         assert_eq!(call(&mut breaker, 11_000, Report::Failed), (Verdict::Pass, None));
         assert_eq!(call(&mut breaker, 1_000_000_000, FAST), (Verdict::Pass, None));
         assert_eq!(breaker.health(at(1_000_000_000)), 100);
+    }
+
+    #[test]
+    fn five_failures_in_a_row_open_it_however_rarely_it_is_called() {
+        let mut breaker = Breaker::new(RULES);
+        let minutes = |n: u64| n * 60_000;
+        for n in [1, 2, 3, 4] {
+            assert_eq!(call(&mut breaker, minutes(n), Report::Failed), (Verdict::Pass, None));
+        }
+        assert_eq!(call(&mut breaker, minutes(5), FAST), (Verdict::Pass, None));
+        assert_eq!((6..=10).filter_map(|n| call(&mut breaker, minutes(n), Report::Failed).1).count(), 1);
+        assert_eq!(breaker.admit(at(minutes(10) + 1)), Verdict::Refuse);
     }
 
     #[test]

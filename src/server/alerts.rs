@@ -10,7 +10,7 @@ use crate::config::Alerts;
 use crate::config::mistake::nearest;
 use crate::job::Cancel;
 use crate::limits;
-use crate::metrics::lookup::Lookup;
+use crate::metrics::lookup;
 use crate::metrics::registry::{Probe, Registry};
 use crate::providers::child::{self, Leash, Program};
 use crate::providers::http::{Content, HttpClient, Request, Until};
@@ -79,8 +79,8 @@ impl Current {
 pub fn unknown(alerts: &Alerts, registry: &Registry) -> Vec<String> {
     // Registered once the server runs.
     const LATER: &str = "voxlane_log_lines_dropped_total";
-    let lookup = Lookup::new(registry);
-    let names: Vec<String> = lookup.names().chain([LATER.to_owned()]).collect();
+    let mut names = lookup::names(registry);
+    names.push(LATER.to_owned());
     let is_unknown = |metric: &String| !names.contains(metric);
     let unknown = alerts.rules.iter().filter(|rule| is_unknown(&rule.metric));
     unknown
@@ -142,12 +142,9 @@ struct Looker {
 
 impl Looker {
     fn look(&mut self) {
-        if self.watches.is_empty() {
-            return;
-        }
-        let (now, lookup) = (self.clock.now(), Lookup::new(&self.registry));
+        let now = self.clock.now();
         for watch in &mut self.watches {
-            let value = lookup.value(&watch.rule.metric, &watch.rule.labels);
+            let value = lookup::value(&self.registry, &watch.rule.metric, &watch.rule.labels);
             let Some(notice) = watch.look(now, value) else { continue };
             // The log is told of each: it has its own bound.
             log(watch, notice);

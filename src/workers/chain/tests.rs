@@ -418,6 +418,7 @@ fn all_of_it_is_shown() {
     let text = exposition::prometheus(&registry, &Usage::default());
     for line in [
         r#"voxlane_degraded{stage="asr"} 1"#,
+        r#"voxlane_outage{stage="asr"} 0"#,
         r#"voxlane_answers_total{stage="asr",rung="backup"} 1"#,
         r#"voxlane_provider_calls_total{stage="asr",provider="one",result="failed"} 1"#,
         r#"voxlane_provider_calls_total{stage="asr",provider="one-1",result="good"} 1"#,

@@ -18,6 +18,13 @@ impl<P: ?Sized + Send + 'static> Line<P> {
             help: "How far down a stage has had to go of late: 0 primary, 1 backup, 2 kept speech, 3 text only, 4 offline.",
             value: Box::new(move || line.ladder.lock().rung() as u64),
         });
+        let line = self.clone();
+        registry.watch(Probe {
+            name: "voxlane_outage",
+            labels: format!(r#"stage="{stage}""#).into(),
+            help: "1 from the first answer that no provider of the stage could give to the next that one gave.",
+            value: Box::new(move || u64::from(line.ladder.lock().outage().is_some())),
+        });
         for (i, rung) in Rung::ALL.into_iter().enumerate() {
             let line = self.clone();
             registry.watch(Probe {
