@@ -54,6 +54,8 @@ pub struct Tally {
     pub busy: AtomicU64,
     /// Made once more, of those above.
     pub repeated: AtomicU64,
+    /// Those of the failed and of the void that a fault explains, by its cause, in the order of [`Cause::ALL`].
+    pub faults: [AtomicU64; Cause::ALL.len()],
     /// Made because another was late, of those above.
     pub hedged: AtomicU64,
     /// Times that the breaker opened.
@@ -168,6 +170,9 @@ impl Gate {
             Report::Void => &self.tally.void,
         };
         counter.fetch_add(1, Relaxed);
+        if let Some(fault) = fault {
+            self.tally.faults[fault.cause as usize].fetch_add(1, Relaxed);
+        }
         let mut inner = self.inner.lock();
         inner.crowd.leave(now.since(permit.at));
         if let Some(pause) = fault.and_then(|fault| fault.retry_after) {

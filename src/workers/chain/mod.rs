@@ -65,7 +65,7 @@ impl<P: ?Sized> Clone for Spec<P> {
 /// How the providers of a stage stand in for each other.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
-    /// Of the stage, to its first result: half of it is slow.
+    /// Of the stage, to its first result: half of it is slow, for who has somebody behind him.
     pub budget: Duration,
     /// Repetitions per hundred calls.
     pub retry_percent: u32,
@@ -127,12 +127,14 @@ fn session(ticket: Ticket) -> (u16, u32, u32) {
 impl<P: ?Sized> Line<P> {
     /// Puts them in a row; there is at least one.
     pub fn new(stage: Stage, specs: Vec<Spec<P>>, rules: Rules, clock: Clock) -> Arc<Line<P>> {
+        // Where nobody else can be asked, a slow answer is better than none.
+        let has_choice = specs.iter().filter(|spec| spec.rung.is_service()).count() > 1;
         let breaker = breaker::Rules {
             window: limits::BREAKER_WINDOW,
             volume: limits::BREAKER_VOLUME,
             failed_percent: rules.breaker_percent,
             slow_percent: limits::BREAKER_SLOW_PERCENT,
-            slow: rules.budget / 2,
+            slow: if has_choice { rules.budget / 2 } else { Duration::MAX },
             open: rules.breaker_open,
             open_most: limits::BREAKER_OPEN_MOST.max(rules.breaker_open),
             probes: limits::BREAKER_PROBES,

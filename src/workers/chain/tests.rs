@@ -322,6 +322,13 @@ fn a_provider_has_no_more_calls_than_places() {
 }
 
 #[test]
+fn slowness_counts_only_where_there_is_a_choice() {
+    let slow = |rig: Rig<dyn Recogniser>| rig.line.members[0].gate.rules().slow;
+    assert_eq!(slow(asr(&[("one", Rung::Primary, &[]), ("off", Rung::Offline, &[])])), Duration::MAX);
+    assert_eq!(slow(asr(&[("one", Rung::Primary, &[]), ("two", Rung::Backup, &[])])), RULES.budget / 2);
+}
+
+#[test]
 fn a_permit_that_says_nothing_counts_as_failed() {
     let gate = Gate::new("asr", "one".to_owned(), breaker_rules(), 1);
     let clock = Clock::start();
@@ -421,6 +428,8 @@ fn all_of_it_is_shown() {
         r#"voxlane_outage{stage="asr"} 0"#,
         r#"voxlane_answers_total{stage="asr",rung="backup"} 1"#,
         r#"voxlane_provider_calls_total{stage="asr",provider="one",result="failed"} 1"#,
+        r#"voxlane_provider_faults_total{stage="asr",provider="one",cause="timeout"} 1"#,
+        r#"voxlane_provider_faults_total{stage="asr",provider="one",cause="refused"} 0"#,
         r#"voxlane_provider_calls_total{stage="asr",provider="one-1",result="good"} 1"#,
         r#"voxlane_provider_state{stage="asr",provider="one"} 0"#,
     ] {

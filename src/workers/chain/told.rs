@@ -3,6 +3,7 @@
 use super::Line;
 use super::gate::Gate;
 use crate::metrics::registry::{Probe, Registry};
+use crate::resilience::fault::Cause;
 use crate::resilience::ladder::Rung;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -63,6 +64,15 @@ impl<P: ?Sized + Send + 'static> Line<P> {
         show("voxlane_provider_hedged_total", "Calls to a provider because another was late.", |_, gate| {
             gate.tally.hedged.load(Relaxed)
         });
+        for (at, cause) in Cause::ALL.into_iter().enumerate().filter(|(_, cause)| *cause != Cause::Cancelled) {
+            let line = self.clone();
+            registry.watch(Probe {
+                name: "voxlane_provider_faults_total",
+                labels: format!(r#"{labels},cause="{}""#, cause.name()).into(),
+                help: "Faults of a provider by cause.",
+                value: Box::new(move || line.members[i].gate.tally.faults[at].load(Relaxed)),
+            });
+        }
         type Count = fn(&Gate) -> u64;
         const RESULTS: [(&str, Count); 6] = [
             ("good", |gate| gate.tally.good.load(Relaxed)),
