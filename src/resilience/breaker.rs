@@ -124,6 +124,11 @@ impl Breaker {
         }
     }
 
+    /// Whether [`Breaker::admit`] would let a call pass.
+    pub fn is_ready(&self, now: Instant) -> bool {
+        self.open.is_none_or(|open| !open.is_probing && now >= open.until)
+    }
+
     /// Tells what a call came to. Returns the state if the breaker has opened or closed by it.
     pub fn report(&mut self, now: Instant, verdict: Verdict, report: Report, dice: u64) -> Option<State> {
         match (verdict, &mut self.open) {
@@ -301,7 +306,9 @@ mod tests {
             assert_eq!((breaker.admit(at(ms)), breaker.state(at(ms))), (Verdict::Refuse, State::Open), "{ms}");
         }
         assert_eq!(breaker.state(at(11_000)), State::HalfOpen);
+        assert!(!breaker.is_ready(at(10_999)) && breaker.is_ready(at(11_000)));
         assert_eq!(breaker.admit(at(11_000)), Verdict::Probe);
+        assert!(!breaker.is_ready(at(11_001)));
         assert_eq!(breaker.admit(at(11_001)), Verdict::Refuse, "one at a time");
         assert_eq!(breaker.report(at(11_500), Verdict::Probe, Report::Failed, 0), None);
         assert_eq!(breaker.admit(at(31_499)), Verdict::Refuse, "twice the time");

@@ -32,6 +32,8 @@ pub struct Watch {
     opened: AtomicBool,
     /// Something was received in this call.
     received: AtomicBool,
+    /// Its connection is not to be used again.
+    spoilt: AtomicBool,
 }
 
 thread_local! {
@@ -64,6 +66,7 @@ impl Watch {
             socket: Mutex::new(Weak::new()),
             opened: AtomicBool::new(false),
             received: AtomicBool::new(false),
+            spoilt: AtomicBool::new(false),
         }
     }
 
@@ -100,6 +103,11 @@ impl Watch {
     /// Whether the call was taken back.
     pub fn is_cancelled(&self) -> bool {
         self.cancelled.load(Ordering::SeqCst)
+    }
+
+    /// What is behind the call's connection is in trouble: the next call gets another one, and with it perhaps another server.
+    pub fn spoil(&self) {
+        self.spoilt.store(true, Ordering::Relaxed);
     }
 
     /// Whether the call met a kept connection and got nothing out of it.
@@ -283,7 +291,7 @@ impl Transport for Line {
     fn is_open(&mut self) -> bool {
         if let Some(watch) = current() {
             watch.leave();
-            if watch.is_cancelled() {
+            if watch.is_cancelled() || watch.spoilt.load(Ordering::Relaxed) {
                 return false;
             }
         }

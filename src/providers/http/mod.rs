@@ -141,6 +141,9 @@ impl HttpClient {
             return Ok(exchange);
         }
         let retry_after = retry_after(&header("retry-after"), UnixMs::now());
+        if head.status.is_server_error() {
+            exchange.watch.spoil();
+        }
         let now = call.clock.now();
         let reason = exchange.reason(until.by.min(now + limits::SERVICE_TAIL));
         Err(refusal(head.status.as_u16(), retry_after, &reason))

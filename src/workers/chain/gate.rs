@@ -77,7 +77,7 @@ impl Gate {
     /// Whether a call would be made now, and at once.
     pub fn is_open(&self, now: Instant) -> bool {
         let inner = self.inner.lock();
-        inner.breaker.state(now) != State::Open && inner.alone_until <= now && !inner.crowd.is_full()
+        inner.breaker.is_ready(now) && inner.alone_until <= now && !inner.crowd.is_full()
     }
 
     /// Asks for a call whose first result must come by `by`. Waits for a place if `may_wait`.
@@ -92,7 +92,7 @@ impl Gate {
             let left = inner.alone_until.until(now);
             return Err(Fault::new(Cause::Overload, "it wants to be left alone").wait(Some(left)));
         }
-        if inner.breaker.state(now) == State::Open {
+        if !inner.breaker.is_ready(now) {
             return Err(self.hold_back());
         }
         let busy = || {

@@ -37,6 +37,17 @@ fn a_connection_is_used_again() {
     assert_eq!(stub.connections(), 1, "a refusal that was read leaves its connection whole");
 }
 
+/// Row 10 of the fault matrix: what is asked once more is asked on another connection.
+#[test]
+fn a_server_in_trouble_loses_its_connection() {
+    let failed = |status| vec![answer(status, "application/json", b"{}")];
+    let stub = Stub::new(vec![text("a"), failed(500), text("b"), failed(503), text("c")]);
+    let mut asr = asr(service(&stub));
+    let said: Vec<_> = (0..5).map(|_| hear(&mut asr, &call(LONG)).ok()).collect();
+    assert_eq!(said, ["a", "", "b", "", "c"].map(|word| Some(word.to_owned()).filter(|word| !word.is_empty())));
+    assert_eq!((stub.connections(), stub.asked().len()), (3, 5));
+}
+
 #[test]
 fn clones_of_a_client_share_their_connections() {
     let stub = Stub::new(vec![text("a"), text("b")]);
