@@ -3,7 +3,7 @@
 
 use super::catalog::{Counter, Gauge};
 use super::exposition::home_label;
-use super::registry::Registry;
+use super::registry::{Home, Registry};
 
 /// The sum of all lines of that name that have all of `labels` (`a="b",c="d"`); a time in seconds. `None`: there is no such line.
 pub fn value(registry: &Registry, name: &str, labels: &str) -> Option<f64> {
@@ -20,12 +20,19 @@ pub fn value(registry: &Registry, name: &str, labels: &str) -> Option<f64> {
         });
         return found;
     }
+    // Which of them fit depends on whose panel it is, and the panels of one pool mostly follow one another.
+    let mut fitting: Option<(Home, Vec<Counter>, Vec<Gauge>)> = None;
     registry.panels(|home, panel, _| {
-        let home = home_label(home);
-        let has = |own: &str| has_labels(&[own, &home], labels);
+        if fitting.as_ref().is_none_or(|(known, ..)| *known != home) {
+            let label = home_label(home);
+            let has = |own: &str| has_labels(&[own, &label], labels);
+            let counters = counters.iter().copied().filter(|m| has(m.labels())).collect();
+            fitting = Some((home, counters, gauges.iter().copied().filter(|m| has(m.labels())).collect()));
+        }
+        let Some((_, counters, gauges)) = &fitting else { return };
         let times = |m: &Counter| if m.is_time() { 1e-6 } else { 1.0 };
-        counters.iter().filter(|m| has(m.labels())).for_each(|m| add(panel.counter(*m) as f64 * times(m)));
-        gauges.iter().filter(|m| has(m.labels())).for_each(|m| add(panel.gauge(*m) as f64));
+        counters.iter().for_each(|m| add(panel.counter(*m) as f64 * times(m)));
+        gauges.iter().for_each(|m| add(panel.gauge(*m) as f64));
     });
     found
 }
@@ -47,7 +54,7 @@ fn has_labels(own: &[&str], wanted: &str) -> bool {
 mod tests {
     use super::*;
     use crate::ids::ShardId;
-    use crate::metrics::registry::{Home, Probe};
+    use crate::metrics::registry::Probe;
     use crate::time::UnixMs;
 
     #[test]

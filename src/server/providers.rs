@@ -73,12 +73,16 @@ pub fn of(config: &Config, clock: Clock) -> Result<Providers, StartFault> {
         asr.push(spec(factory, about, own.provider == AsrProvider::OpenAi, places, asr.is_empty()));
         questions.extend(asr_question(own, &client));
     }
-    for own in [&config.llm].into_iter().chain(&config.llm.backups) {
+    let is_offline = |own: &Llm| own.provider == LlmProvider::Builtin;
+    let backups = config.llm.backups.iter().filter(|own| !is_offline(own));
+    for own in [&config.llm].into_iter().chain(backups) {
         let (factory, about) = llm_of(own, &client).map_err(other)?;
         llm.push(spec(factory, about, own.provider == LlmProvider::OpenAi, own.concurrency, llm.is_empty()));
         questions.extend(llm_question(own, &client));
     }
-    if config.services.offline && config.llm.provider == LlmProvider::OpenAi {
+    // The builtin one needs no service: as a backup it is the last, whatever its place.
+    let is_service = config.llm.provider == LlmProvider::OpenAi;
+    if (config.services.offline && is_service) || config.llm.backups.iter().any(is_offline) {
         let factory: Factory<dyn LanguageModel> = Arc::new(|_| Ok(Box::new(Builtin::stand_in())));
         let offline = spec(factory, Builtin::stand_in().about(), false, 0, false);
         llm.push(Spec { rung: Rung::Offline, ..offline });

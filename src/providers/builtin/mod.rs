@@ -36,7 +36,8 @@ impl Builtin {
 
     /// For the banner.
     pub fn about(&self) -> About {
-        About { name: "builtin", detail: "no language model: time, date, sums, small talk".to_owned(), language: None }
+        let (name, without) = if self.stands_in { ("offline", "without a") } else { ("builtin", "no") };
+        About { name, detail: format!("{without} language model: time, date, sums, small talk"), language: None }
     }
 }
 
