@@ -203,6 +203,24 @@ fn a_model_that_answers_500_is_asked_once_more_and_then_spared() {
     assert_eq!(sour.asked(), 5, "five failures, and its breaker is open");
 }
 
+/// The session gives up at the same instant as the provider should, and whoever is first, it is a failure of the provider.
+#[test]
+fn a_model_that_hangs_is_spared_after_five_times_too() {
+    let rig = Rig::with(&[
+        ("llm.script", r#"["!hang", "!hang", "!hang", "!hang", "!hang", "Never said."]"#),
+        ("session.turn_s", "2"),
+        ("phrases.apology_en", r#""Sorry.""#),
+    ]);
+    let mut client = rig.device();
+    for _ in 0..7 {
+        assert_eq!(sentences(&ask(&mut client, "tell me")), ["Sorry."]);
+    }
+    let calls = |result: &str| {
+        rig.metric("voxlane_provider_calls_total", &format!(r#"stage="llm",provider="scripted",result="{result}""#))
+    };
+    assert_eq!((calls("failed"), calls("held_back"), calls("void")), (5.0, 2.0, 0.0));
+}
+
 /// Row 11.
 #[test]
 fn a_model_that_says_retry_after_is_not_asked_within_that_time() {

@@ -342,7 +342,8 @@ impl<P: ?Sized> Chain<P> {
             let how = How { by: share, is_news: false, hedge: line.hedge(i, others, now, share) };
             let tried = self.attempt(i, call, how, once);
             if let Some(permit) = permit {
-                permit.settle(tried.first, tried.fault().as_ref());
+                let is_late = call.clock.now() + limits::ANSWER_MARGIN >= share;
+                permit.settle(tried.first, tried.blame(is_late).as_ref());
             }
             let fault = match tried.result {
                 Ok(answer) => return Ok(Some((answer, tried.winner.unwrap_or(i)))),
@@ -449,9 +450,12 @@ struct Tried<T> {
 }
 
 impl<T> Tried<T> {
-    /// What the provider is to be blamed for.
-    fn fault(&self) -> Option<Fault> {
+    /// What the provider is to be blamed for. Taken back when its time was up it failed: the session's clock was only first.
+    fn blame(&self, is_late: bool) -> Option<Fault> {
         match &self.result {
+            Err(fault) if fault.cause == Cause::Cancelled && is_late && self.first.is_none() => {
+                Some(Fault::timeout("taken back when its time was up"))
+            }
             Err(fault) => Some(fault.clone()),
             Ok(_) if self.broke_off => Some(Fault::new(Cause::Unavailable, "broke off")),
             Ok(_) => None,
