@@ -24,7 +24,8 @@ impl Alerts {
         let command = "Program and arguments; the notice comes on stdin.";
         let alerts = Alerts {
             rules: read_rules(r, rules),
-            webhook: Some(r.text("alerts", "webhook", "", webhook)).filter(|url| !url.is_empty()),
+            // Such addresses are keys: whoever knows one may post to it.
+            webhook: r.secret("alerts", "webhook", "webhook_file", webhook),
             command: r.list("alerts", "command", &[], command),
             per_minute: r.number("alerts", "per_minute", 6, 1..=600, "Notices to webhook and command, at most.") as u32,
         };

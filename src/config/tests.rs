@@ -130,6 +130,9 @@ fn a_secret_is_masked_and_may_come_from_a_file() {
     let loaded = read("[llm]\napi_key = \"canary-5521\"\n").unwrap();
     assert_eq!(loaded.config.llm.service.api_key.as_deref(), Some("canary-5521"));
     assert!(loaded.keys.iter().all(|k| !k.value.contains("canary")));
+    let loaded = read("[alerts]\nwebhook = \"https://hooks.example/canary-5521\"\n").unwrap();
+    assert_eq!(loaded.config.alerts.webhook.as_deref(), Some("https://hooks.example/canary-5521"));
+    assert!(loaded.keys.iter().all(|k| !k.value.contains("canary")));
     let path = std::env::temp_dir().join(format!("voxlane-key-{}", std::process::id()));
     std::fs::write(&path, "from-a-file\n").unwrap();
     let loaded = read(&format!("[llm]\napi_key_file = {path:?}\n")).unwrap();
