@@ -119,7 +119,8 @@ impl Services {
         let choices = [("ordered", Choice::Ordered), ("weighted", Choice::Weighted)];
         let choice = "Whom to ask first: the first that is well, or any, the healthier and faster the likelier.";
         let retry = "Calls repeated at the same service, per hundred.";
-        let breaker = "A provider that fails this often, per cent of 10 s, is left to recover.";
+        let breaker =
+            "A provider with a backup that fails this often, per cent of 10 s, is left to recover; one without: 100.";
         let offline = "When no language model can be reached, answer the time, sums and small talk all the same.";
         Services {
             proxy: r.flag("services", "proxy", false, "Go through the proxy that HTTPS_PROXY and the like name."),

@@ -69,7 +69,8 @@ pub struct Rules {
     pub budget: Duration,
     /// Repetitions per hundred calls.
     pub retry_percent: u32,
-    /// Failed calls per cent, of at least [`limits::BREAKER_VOLUME`] in the window, that open a breaker.
+    /// Failed calls per cent, of at least [`limits::BREAKER_VOLUME`] in the window, that open a breaker where another provider can
+    /// be asked.
     pub breaker_percent: u32,
     /// How long it stays open at first.
     pub breaker_open: Duration,
@@ -127,12 +128,13 @@ fn session(ticket: Ticket) -> (u16, u32, u32) {
 impl<P: ?Sized> Line<P> {
     /// Puts them in a row; there is at least one.
     pub fn new(stage: Stage, specs: Vec<Spec<P>>, rules: Rules, clock: Clock) -> Arc<Line<P>> {
-        // Where nobody else can be asked, a slow answer is better than none.
+        // Where nobody else can be asked, a slow answer is better than none, and half of the answers better than none of them:
+        // only who fails every time is left to recover then.
         let has_choice = specs.iter().filter(|spec| spec.rung.is_service()).count() > 1;
         let breaker = breaker::Rules {
             window: limits::BREAKER_WINDOW,
             volume: limits::BREAKER_VOLUME,
-            failed_percent: rules.breaker_percent,
+            failed_percent: if has_choice { rules.breaker_percent } else { 100 },
             slow_percent: limits::BREAKER_SLOW_PERCENT,
             slow: if has_choice { rules.budget / 2 } else { Duration::MAX },
             open: rules.breaker_open,

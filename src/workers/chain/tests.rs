@@ -322,6 +322,19 @@ fn a_provider_has_no_more_calls_than_places() {
 }
 
 #[test]
+fn who_is_alone_is_spared_only_when_every_call_fails() {
+    let half: Vec<Does> = (0..40).map(|i| if i % 2 == 0 { Fail(Cause::Refused) } else { Answer }).collect();
+    let alone = asr(&[("one", Rung::Primary, &half)]);
+    let mut chain = alone.chain();
+    assert_eq!((0..40).filter(|_| hear(&alone, &mut chain).is_ok()).count(), 20);
+    assert_eq!(alone.line.members[0].gate.tally.opened.load(Relaxed), 0);
+    let backed = asr(&[("one", Rung::Primary, &half), ("two", Rung::Backup, &[])]);
+    let mut chain = backed.chain();
+    assert_eq!((0..40).filter(|_| hear(&backed, &mut chain).is_ok()).count(), 40);
+    assert_eq!(backed.line.members[0].gate.tally.opened.load(Relaxed), 1);
+}
+
+#[test]
 fn slowness_counts_only_where_there_is_a_choice() {
     let slow = |rig: Rig<dyn Recogniser>| rig.line.members[0].gate.rules().slow;
     assert_eq!(slow(asr(&[("one", Rung::Primary, &[]), ("off", Rung::Offline, &[])])), Duration::MAX);
