@@ -3,7 +3,8 @@
 #[path = "support/counts.rs"]
 mod counts;
 
-use counts::{Baselines, Verdict, collected, compare, read, write};
+use counts::{Baselines, CLOCK_READ, INSTRUMENTS_MAX, Mix, Part, Verdict, collected, compare, read, write};
+use std::collections::BTreeMap;
 
 fn baselines() -> Baselines {
     read("[\"this\"]\nframe = 1000\nhello = 20000\n[\"other\"]\nframe = 1\n").expect("a baseline")
@@ -58,6 +59,19 @@ fn the_stored_baseline_can_be_read() {
     let stored = read(&std::fs::read_to_string(path).expect("it is in the repository")).expect("it is TOML");
     assert!(stored.values().all(|cases| cases.values().all(|count| *count > 0)), "{stored:?}");
     assert!(!stored.is_empty());
+}
+
+#[test]
+fn instruments_are_weighed_by_what_a_turn_is_made_of() {
+    let counts = |heard: u64, sent: u64| [("heard".to_owned(), heard), ("sent".to_owned(), sent)].into();
+    let parts = [Part { case: "heard", times: 10, clock_reads: 0 }, Part { case: "sent", times: 5, clock_reads: 1 }];
+    let share = |with, without| Mix { parts: &parts, with: &with, without: &without }.judge();
+    let (table, none) = share(counts(100_000, 4_000), counts(100_000, 4_000 + CLOCK_READ)).expect("counted");
+    assert!(none == 0.0 && !table.contains("TOO MANY"), "{table}");
+    // 10 x 1,200 more, and the clock: 12,500 of 1,032,500.
+    let (table, much) = share(counts(101_200, 4_000), counts(100_000, 4_000)).expect("counted");
+    assert!((much - 1.2106).abs() < 0.001 && much > INSTRUMENTS_MAX && table.contains("TOO MANY"), "{much} {table}");
+    assert!(share(BTreeMap::new(), counts(1, 1)).is_err(), "a case that was not counted is no proof");
 }
 
 #[test]

@@ -29,6 +29,9 @@ pub mod thread;
 pub mod turns;
 pub mod window;
 
+/// Nothing is counted: for the bench that wants to know what counting costs (`tools/count`), never for a server.
+pub const IS_BLIND: bool = cfg!(feature = "blind");
+
 pub use catalog::{Counter, Gauge, Series};
 pub use panel::Panel;
 pub use readiness::{Readiness, Ready};

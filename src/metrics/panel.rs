@@ -1,6 +1,7 @@
 //! One thread's counters, gauges and series. The thread that owns the panel is its only writer, so a plain load and store of
 //! an atomic is enough (2 ns, where a shared counter costs 20).
 
+use super::IS_BLIND;
 use super::catalog::{Counter, Gauge, Series};
 use super::histogram::Histogram;
 use super::thread::Life;
@@ -39,23 +40,35 @@ impl Panel {
 
     /// Counts `n`.
     pub fn add(&self, counter: Counter, n: u64) {
+        if IS_BLIND {
+            return;
+        }
         let cell = &self.counters[counter as usize];
         cell.store(cell.load(Relaxed).wrapping_add(n), Relaxed);
     }
 
     /// Sets a gauge.
     pub fn set(&self, gauge: Gauge, value: i64) {
+        if IS_BLIND {
+            return;
+        }
         self.gauges[gauge as usize].store(value, Relaxed);
     }
 
     /// Moves a gauge.
     pub fn shift(&self, gauge: Gauge, by: i64) {
+        if IS_BLIND {
+            return;
+        }
         let cell = &self.gauges[gauge as usize];
         cell.store(cell.load(Relaxed).wrapping_add(by), Relaxed);
     }
 
     /// Records a duration.
     pub fn record(&self, series: Series, value: Duration) {
+        if IS_BLIND {
+            return;
+        }
         self.series[series as usize].record(value.as_micros().min(u64::MAX as u128) as u64);
     }
 
