@@ -65,6 +65,14 @@ fn turn(client: &mut Client) -> Vec<Got> {
     got
 }
 
+/// What was measured, for `--nocapture`.
+fn tell(what: &str, rig: &Rig, turns: &[Vec<Got>]) {
+    let (sorry, all) = (apologies(turns), turns.len());
+    let answers = |rung: &str| rig.metric("voxlane_answers_total", &format!("rung=\"{rung}\""));
+    let (backup, offline) = (answers("backup"), answers("offline"));
+    eprintln!("{what}: {sorry} of {all} turns apologised; answers of backups {backup}, offline {offline}");
+}
+
 fn apologies(turns: &[Vec<Got>]) -> usize {
     turns.iter().filter(|got| got.iter().any(|one| one.text().starts_with("Sorry"))).count()
 }
@@ -73,7 +81,9 @@ fn apologies(turns: &[Vec<Got>]) -> usize {
 fn every_turn_ends_once_and_says_something_while_a_third_of_all_calls_fail() {
     let services = standins(hostile(), 1);
     let rig = rig(&services, &[]);
-    assert_eq!(talk(&rig).len(), DEVICES * TURNS);
+    let turns = talk(&rig);
+    tell("a third of all calls fails", &rig, &turns);
+    assert_eq!(turns.len(), DEVICES * TURNS);
     assert_eq!(rig.metric("voxlane_turns_total", r#"event="started""#), (DEVICES * TURNS) as f64);
     // Nothing is left behind: no worker, no call.
     rig.metric_becomes("voxlane_workers_busy", "", |busy| busy == 0.0);
@@ -85,7 +95,9 @@ fn every_turn_ends_once_and_says_something_while_a_third_of_all_calls_fail() {
 fn every_turn_ends_once_with_services_of_profile_r3() {
     let services = standins(Profile::r3(), 5);
     let rig = rig(&services, &[("session.turn_s", "12"), ("llm.hedge_ms", "800")]);
-    assert_eq!(talk(&rig).len(), DEVICES * TURNS);
+    let turns = talk(&rig);
+    tell("profile R3, hedged", &rig, &turns);
+    assert_eq!(turns.len(), DEVICES * TURNS);
     rig.metric_becomes("voxlane_workers_busy", "", |busy| busy == 0.0);
     rig.metric_becomes("voxlane_provider_calls", "", |calls| calls == 0.0);
 }
@@ -98,6 +110,7 @@ fn with_somebody_behind_each_service_hardly_anybody_hears_an_apology() {
     let rig = rig(&bad, &[("asr.backups", &plain), ("llm.backups", &plain), ("tts.backups", &pcm)]);
     let turns = talk(&rig);
     // A hang takes half of a stage's time before the backup is asked; two of them in a turn are too many for its 3 s.
+    tell("a third of all calls fails, with backups", &rig, &turns);
     let sorry = apologies(&turns);
     assert!(sorry * 10 <= turns.len(), "{sorry} of {} turns", turns.len());
     assert!(rig.metric("voxlane_answers_total", r#"rung="backup""#) > 0.0);
