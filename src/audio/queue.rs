@@ -14,6 +14,7 @@
 use super::pcm::PcmBlock;
 use crate::ids::Ticket;
 use crate::limits;
+use crossbeam::utils::CachePadded;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -64,17 +65,18 @@ impl QueueTotals {
     }
 }
 
-/// Bytes that all queues of a process may hold together. One atomic addition per block.
+/// Bytes that all queues of a process may hold together. One atomic addition per block: the only line that all shards write while
+/// frames pass, so nothing else lies on it.
 #[derive(Debug)]
 pub struct Budget {
-    used: AtomicUsize,
+    used: CachePadded<AtomicUsize>,
     max: usize,
 }
 
 impl Budget {
     /// A budget of so many bytes.
     pub fn new(max: usize) -> Arc<Budget> {
-        Arc::new(Budget { used: AtomicUsize::new(0), max })
+        Arc::new(Budget { used: CachePadded::new(AtomicUsize::new(0)), max })
     }
 
     /// Bytes in use.
