@@ -7,7 +7,8 @@
 //!
 //! webrtc-vad costs 4 µs per 60 ms but takes key clicks and strong noise for speech; earshot costs 25 µs and does not
 //! (the figures stand in the tests). The gate spares most of earshot's work in a quiet room; what it decides is only *whether to ask*. When it
-//! opens, earshot hears the last windows first: it remembers, and a cold start would miss the first syllable.
+//! opens, earshot hears the last windows first: it remembers, and a cold start would miss the first syllable. In the middle of
+//! a voice its answer holds for some windows (`Trust`), which spares about a third of its work and moves no border.
 
 use super::dsp;
 use webrtc_vad::{SampleRate, VadMode};
@@ -55,12 +56,15 @@ pub struct Vad {
     history_len: usize,
     /// Windows for which the gate stays open.
     open_for: u32,
+    trust: Trust,
 }
 
 /// Windows earshot hears before the one that opened the gate: 128 ms.
 const HISTORY: usize = 8;
 /// Windows for which the gate stays open after webrtc's last yes: 160 ms, a pause within a word.
 const HOLD: u32 = 10;
+/// Windows earshot hears after a stretch for which it was trusted: what its features look back on.
+const LOOK_BACK: usize = 2;
 
 impl Vad {
     /// A detector that has heard nothing.
@@ -78,6 +82,7 @@ impl Vad {
             history_next: 0,
             history_len: 0,
             open_for: 0,
+            trust: Trust::default(),
         }
     }
 
@@ -103,6 +108,7 @@ impl Vad {
         self.filled = 0;
         self.history_len = 0;
         self.open_for = 0;
+        self.trust = Trust::default();
     }
 
     /// Takes samples, any number, and tells of each window they complete.
@@ -140,32 +146,90 @@ impl Vad {
     }
 
     fn judge_gated(&mut self, webrtc: bool) -> f32 {
-        let loud = self.floor.hear(dsp::bright_energy(&self.window));
+        let energy = dsp::bright_energy(&self.window);
+        let loud = self.floor.hear(energy);
         let was_open = self.open_for > 0;
         self.open_for = if webrtc && loud { HOLD } else { self.open_for.saturating_sub(1) };
         if self.open_for == 0 {
             self.remember();
             return 0.0;
         }
-        let Some(earshot) = &mut self.earshot else { return 0.0 };
-        if !was_open {
-            if self.history_len == HISTORY {
-                // It missed more than we remember; what it last heard may have been a voice.
-                earshot.reset();
-            }
-            let oldest = self.history_next + HISTORY - self.history_len;
-            for n in oldest..oldest + self.history_len {
-                earshot.judge(&self.history[n % HISTORY]);
-            }
-            self.history_len = 0;
+        if webrtc
+            && loud
+            && let Some(score) = self.trust.spare(energy)
+        {
+            self.remember();
+            return score;
         }
-        earshot.judge(&self.window)
+        let Some(earshot) = &mut self.earshot else { return 0.0 };
+        let missed = if was_open { self.history_len.min(LOOK_BACK) } else { self.history_len };
+        let oldest = self.history_next + HISTORY - missed;
+        for n in oldest..oldest + missed {
+            earshot.judge(&self.history[n % HISTORY]);
+        }
+        self.history_len = 0;
+        let score = earshot.judge(&self.window);
+        self.trust.hear(score, energy);
+        score
     }
 
     fn remember(&mut self) {
         self.history[self.history_next] = self.window;
         self.history_next = (self.history_next + 1) % HISTORY;
         self.history_len = (self.history_len + 1).min(HISTORY);
+    }
+}
+
+/// Whether earshot needs to be asked in the middle of a voice: after some clear answers in a row its last one holds for a
+/// while, as long as webrtc agrees and the sound is about as loud as the voice was. Whatever fades is asked about, so that the
+/// end of speech is found as early as ever.
+#[derive(Clone, Copy, Debug, Default)]
+struct Trust {
+    /// Clear answers in a row.
+    sure: u32,
+    /// Windows since the last answer.
+    spared: u32,
+    /// The last answer.
+    score: f32,
+    /// Energy of the voice, smoothed over about 16 windows.
+    energy: f32,
+}
+
+impl Trust {
+    /// What is clear.
+    const CLEAR: f32 = 0.7;
+    /// Clear answers before one is trusted.
+    const SURE: u32 = 4;
+    /// Windows for which one holds: 256 ms.
+    const SPARED: u32 = 16;
+    /// Least energy for it, as a part of the voice's: -6 dB.
+    const LEAST: f32 = 0.25;
+
+    /// The score to go by without asking, if one may.
+    fn spare(&mut self, energy: f32) -> Option<f32> {
+        if self.sure < Trust::SURE || self.spared >= Trust::SPARED || energy < self.energy * Trust::LEAST {
+            return None;
+        }
+        self.spared += 1;
+        self.follow(energy);
+        Some(self.score)
+    }
+
+    /// earshot has answered.
+    fn hear(&mut self, score: f32, energy: f32) {
+        self.spared = 0;
+        self.score = score;
+        if score < Trust::CLEAR {
+            self.sure = 0;
+            return;
+        }
+        self.energy = if self.energy == 0.0 { energy } else { self.energy };
+        self.follow(energy);
+        self.sure += 1;
+    }
+
+    fn follow(&mut self, energy: f32) {
+        self.energy += (energy - self.energy) / 16.0;
     }
 }
 
@@ -177,6 +241,8 @@ struct Earshot {
     loudness: f32,
     /// It has heard nothing yet.
     cold: bool,
+    /// Windows it has heard, of quiet rooms too.
+    heard: u32,
 }
 
 impl Earshot {
@@ -187,7 +253,7 @@ impl Earshot {
     const WARM_UP_WINDOWS: usize = 24;
 
     fn new() -> Earshot {
-        Earshot { detector: earshot::Detector::default_boxed(), loudness: 0.0, cold: true }
+        Earshot { detector: earshot::Detector::default_boxed(), loudness: 0.0, cold: true, heard: 0 }
     }
 
     fn reset(&mut self) {
@@ -200,6 +266,7 @@ impl Earshot {
     /// falling). So it first hears a quiet room, always the same.
     fn warm_up(&mut self) {
         self.cold = false;
+        self.heard = self.heard.wrapping_add(Earshot::WARM_UP_WINDOWS as u32);
         let mut seed = 1_u32;
         for _ in 0..Earshot::WARM_UP_WINDOWS {
             let window: [i16; WINDOW] = std::array::from_fn(|_| {
@@ -214,6 +281,7 @@ impl Earshot {
         if self.cold {
             self.warm_up();
         }
+        self.heard = self.heard.wrapping_add(1);
         self.loudness = (self.loudness * Earshot::LOUDNESS_KEEPS).max(dsp::mean_square(window));
         if self.loudness <= Earshot::LOUDNESS_MAX {
             return self.detector.predict_i16(window);
@@ -319,6 +387,7 @@ impl Webrtc {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audio::endpoint::{Border, Endpoint, EndpointRules};
     use crate::audio::tests::signals::{clicks, pink, recording, tone, white};
 
     /// Share of windows that are voice, %.
@@ -364,6 +433,37 @@ mod tests {
             let share = voiced(Engine::Auto, &pcm);
             println!("{name}: {share:.2} %");
             assert!(share < 0.5, "{name}: {share:.2} % voice");
+        }
+    }
+
+    /// Borders with their time in ms, and how many windows earshot heard; `trusted`: whether its last answer may hold.
+    fn borders(pcm: &[i16], trusted: bool) -> (Vec<(usize, Border)>, u32) {
+        let (mut vad, mut endpoint) = (Vad::new(Engine::Auto), Endpoint::new(EndpointRules::default()));
+        let mut borders = Vec::new();
+        for (n, window) in pcm.chunks_exact(WINDOW).enumerate() {
+            if !trusted {
+                vad.trust = Trust::default();
+            }
+            let mut score = 0.0;
+            vad.hear(window, |window| score = window.score);
+            borders.extend(endpoint.window(score, WINDOW as u32).map(|border| (16 * n, border)));
+        }
+        (borders, vad.earshot.map_or(0, |earshot| earshot.heard))
+    }
+
+    #[test]
+    fn trust_spares_much_work_and_moves_no_border() {
+        for name in ["en-librispeech-1995-1837-0001.wav", "zh-aishell-BAC009S0724W0121.wav"] {
+            let mut speech = recording(name);
+            speech.extend(vec![0; 16_000]);
+            for level in [0.0, 0.01, 0.05] {
+                let noise = pink(9, level, speech.len());
+                let pcm: Vec<i16> = speech.iter().zip(noise).map(|(a, b)| a.saturating_add(b)).collect();
+                let ((asked, all), (trusted, spared)) = (borders(&pcm, false), borders(&pcm, true));
+                println!("{name} {level}: {all} windows heard, {spared} with trust");
+                assert_eq!(trusted, asked, "{name} {level}");
+                assert!(asked.len() >= 2 && spared < all, "{name} {level}");
+            }
         }
     }
 
