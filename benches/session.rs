@@ -41,7 +41,7 @@ impl Shard {
 
     fn handle(&mut self, session: &mut Session, now: Instant, event: Event<'_>) {
         let Shard { effects, ears, phrases } = self;
-        session.handle(now, event, &mut Kit { effects, ears, phrases });
+        session.handle(now, event, &mut Kit { effects, ears, phrases, group: 1 });
     }
 
     fn message(&mut self, session: &mut Session, now: Instant, message: ClientMessage) {
@@ -106,7 +106,7 @@ fn pacing(c: &mut Criterion) {
             now += Duration::from_millis(60);
             for session in &mut speakers {
                 let Shard { effects, ears, phrases } = &mut shard;
-                session.handle_timeout(now, &mut Kit { effects, ears, phrases });
+                session.handle_timeout(now, &mut Kit { effects, ears, phrases, group: 1 });
                 black_box(session.poll_timeout());
             }
             packets += shard.effects.bytes.len() / PACKET;

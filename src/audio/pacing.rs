@@ -10,6 +10,12 @@
 //!             anchor  +1  +2  +3 frames
 //! ```
 //!
+//! Packets may leave in groups: each group when its first is due, the others up to `group - 1` frames early.
+//!
+//! ```text
+//!   lead 3, group 2:   0 1 2   3 4   -   5 6   -   7 8
+//! ```
+//!
 //! When nothing was there to send until the playhead had used up all that was sent (an *underrun*), the clock is anchored
 //! anew at the packet that comes: the device has paused, and a burst of what was missed would only pile up in its queue.
 //!
@@ -29,6 +35,9 @@ pub struct PaceRules {
     pub frame_ms: u16,
     /// How far ahead of the playhead we may send, ms: rounded to whole frames, from 1 to [`limits::LEAD_FRAMES`].
     pub lead_ms: u32,
+    /// How many packets leave together once the lead is sent; 0 counts as 1. Less where lead and group together would be more
+    /// than [`limits::LEAD_FRAMES`] ahead.
+    pub group: u32,
 }
 
 impl PaceRules {
@@ -36,6 +45,11 @@ impl PaceRules {
     pub fn lead_frames(self) -> u32 {
         let frame = u32::from(self.frame_ms.max(1));
         ((self.lead_ms.saturating_add(frame / 2)) / frame).clamp(1, limits::LEAD_FRAMES)
+    }
+
+    /// The group in packets.
+    pub fn group_frames(self) -> u32 {
+        self.group.clamp(1, limits::LEAD_FRAMES - self.lead_frames() + 1)
     }
 }
 
@@ -59,6 +73,7 @@ pub struct Sent {
 pub struct Pacer {
     frame: Duration,
     lead: u32,
+    group: u32,
     /// When the playhead stood, or would have stood, at packet 0. Before the first packet: when that may leave.
     anchor: Instant,
     /// When the packet that is to leave next came, if none was waiting then.
@@ -73,6 +88,7 @@ impl Pacer {
         Pacer {
             frame: Duration::from_millis(u64::from(rules.frame_ms.max(1))),
             lead: rules.lead_frames(),
+            group: rules.group_frames(),
             anchor: start + START_GAP,
             supplied: Instant::ZERO,
             sent: 0,
@@ -151,7 +167,8 @@ impl Pacer {
     }
 
     fn scheduled(&self) -> Instant {
-        self.anchor + self.frames((self.sent + 1).saturating_sub(self.lead))
+        let Some(behind_lead) = self.sent.checked_sub(self.lead) else { return self.anchor };
+        self.anchor + self.frames(behind_lead - behind_lead % self.group + 1)
     }
 
     fn end_of(&self, packets: u32) -> Instant {
@@ -171,7 +188,29 @@ mod tests {
     const START: u64 = 1_000;
 
     fn pacer(frame_ms: u16, lead_ms: u32) -> Pacer {
-        Pacer::new(PaceRules { frame_ms, lead_ms }, Instant::from_ms(START))
+        Pacer::new(PaceRules { frame_ms, lead_ms, group: 1 }, Instant::from_ms(START))
+    }
+
+    #[test]
+    fn groups_leave_when_their_first_is_due_and_never_too_far_ahead() {
+        for (lead_ms, group, expected) in [
+            (180, 1, vec![60, 60, 60, 120, 180, 240, 300]),
+            (180, 0, vec![60, 60, 60, 120, 180, 240, 300]),
+            (180, 2, vec![60, 60, 60, 120, 120, 240, 240, 360]),
+            (180, 3, vec![60, 60, 60, 120, 120, 120, 300, 300, 300, 480]),
+            (60, 2, vec![60, 120, 120, 240, 240]),
+            // Six ahead already: a pair would be seven.
+            (360, 2, vec![60, 60, 60, 60, 60, 60, 120, 180, 240]),
+            (300, 9, vec![60, 60, 60, 60, 60, 120, 120, 240, 240]),
+        ] {
+            let mut pacer = Pacer::new(PaceRules { frame_ms: 60, lead_ms, group }, Instant::from_ms(START));
+            for (n, at) in expected.iter().enumerate() {
+                let now = pacer.next();
+                assert_eq!(now.as_ms() - START, *at, "lead {lead_ms}, group {group}, packet {n}");
+                assert_eq!(pacer.sent(now).late, Duration::ZERO);
+                assert!(pacer.ahead(now) <= Duration::from_millis(60 * u64::from(limits::LEAD_FRAMES)));
+            }
+        }
     }
 
     /// Sends `count` packets, each at the instant it may leave; gives those instants, ms after `tts start`.
@@ -291,9 +330,10 @@ mod tests {
         let mut lcg = Lcg::new(11);
         for _ in 0..200 {
             let frame_ms = [20, 40, 60][lcg.below(3) as usize];
-            let rules = PaceRules { frame_ms, lead_ms: lcg.below(600) };
+            let rules = PaceRules { frame_ms, lead_ms: lcg.below(600), group: lcg.below(4) };
             let mut pacer = Pacer::new(rules, Instant::from_ms(START));
-            let bound = Duration::from_millis(u64::from(rules.lead_frames()) * u64::from(frame_ms));
+            let frames = rules.lead_frames() + rules.group_frames() - 1;
+            let bound = Duration::from_millis(u64::from(frames) * u64::from(frame_ms));
             let mut now = Instant::from_ms(START);
             for _ in 0..300 {
                 now += Duration::from_millis(u64::from(lcg.below(40) * lcg.below(8)));

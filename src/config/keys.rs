@@ -245,6 +245,7 @@ fn read_session(r: &mut Reader<'_>) -> Rules {
         0..=360,
         "How far ahead of the playhead audio is sent, ms.",
     ) as u32;
+    rules.group = group(r);
     let rate = r.number("audio", "rate", u64::from(rules.reply.rate), 8_000..=48_000, "Sample rate of replies, Hz.");
     let frame_ms = r.number(
         "audio",
@@ -496,6 +497,20 @@ fn per_address(r: &mut Reader<'_>) -> usize {
     let default = if r.is_value("auth", "mode", "token") { 256 } else { 0 };
     r.number("limits", "connections_per_address", default, 0..=1_000_000, "Connections from one address; 0 = no limit.")
         as usize
+}
+
+fn group(r: &mut Reader<'_>) -> Option<u32> {
+    let text =
+        r.text("audio", "group", "auto", "Reply packets sent together, 1 to 3; auto = 1, and 2 while a shard is busy.");
+    if text == "auto" {
+        return None;
+    }
+    let value = text.parse::<u32>().ok().filter(|v| (1..=3).contains(v));
+    if value.is_none() {
+        let help = "\"auto\" or \"1\" to \"3\"".to_owned();
+        r.refuse("audio", "group", format!("{text:?} is not possible"), Some(help));
+    }
+    value
 }
 
 fn complexity(r: &mut Reader<'_>) -> Option<u8> {

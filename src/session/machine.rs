@@ -28,6 +28,8 @@ pub struct Kit<'a> {
     pub ears: &'a mut EarPool,
     /// Our own sentences.
     pub phrases: &'a Phrasebook,
+    /// Reply packets that leave together, where the rules do not say: 1, more while the shard has much to do.
+    pub group: u32,
 }
 
 /// One device's conversation. Small while nothing happens: what a turn needs is boxed and goes with it.

@@ -11,6 +11,8 @@ pub struct Rules {
     pub idle: Duration,
     /// How far ahead of the playhead we send, ms.
     pub lead_ms: u32,
+    /// Reply packets that leave together; `None`: as the shard finds right ([`super::Kit::group`]).
+    pub group: Option<u32>,
     /// What replies are encoded as, unless hello asks for PCM (then with this rate and duration).
     pub reply: ReplyFormat,
     /// Answer a wake word with a phrase; otherwise it only resets the ear.
@@ -56,6 +58,7 @@ impl Default for Rules {
         Rules {
             idle: Duration::from_secs(120),
             lead_ms: 180,
+            group: None,
             reply: ReplyFormat::DEFAULT,
             wake_reply: true,
             wake_words: words(WAKE_WORDS),

@@ -19,7 +19,12 @@ impl Session {
     /// `tts start`. From here the turn owes a `tts stop`, which [`Session::finish`] or [`Session::end_turn`] pays.
     pub(super) fn open_voice(&mut self, now: Instant, answers: bool, kit: &mut Kit<'_>) {
         self.keep_ear_if_heard(kit);
-        let pacer = Pacer::new(PaceRules { frame_ms: self.reply.frame_ms, lead_ms: self.rules.lead_ms }, now);
+        let rules = PaceRules {
+            frame_ms: self.reply.frame_ms,
+            lead_ms: self.rules.lead_ms,
+            group: self.rules.group.unwrap_or(kit.group),
+        };
+        let pacer = Pacer::new(rules, now);
         let voice = Voice::new(pacer, answers);
         let Some(turn) = &mut self.turn else { return };
         turn.step = Step::Replying;

@@ -217,7 +217,7 @@ impl World {
             self.now = self.now.max(at);
             self.session.handle_timeout(
                 self.now,
-                &mut Kit { effects: &mut self.effects, ears: &mut self.ears, phrases: &self.phrases },
+                &mut Kit { effects: &mut self.effects, ears: &mut self.ears, phrases: &self.phrases, group: 1 },
             );
             self.perform();
         }
@@ -228,14 +228,16 @@ impl World {
         self.session.handle(
             self.now,
             event,
-            &mut Kit { effects: &mut self.effects, ears: &mut self.ears, phrases: &self.phrases },
+            &mut Kit { effects: &mut self.effects, ears: &mut self.ears, phrases: &self.phrases, group: 1 },
         );
         self.perform();
     }
 
     pub fn close(&mut self) {
-        self.session
-            .close(self.now, &mut Kit { effects: &mut self.effects, ears: &mut self.ears, phrases: &self.phrases });
+        self.session.close(
+            self.now,
+            &mut Kit { effects: &mut self.effects, ears: &mut self.ears, phrases: &self.phrases, group: 1 },
+        );
         self.perform();
     }
 

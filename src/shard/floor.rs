@@ -97,6 +97,8 @@ pub(super) struct Floor {
     /// JSON of the message being sent; kept for its memory.
     pub json: Vec<u8>,
     pub pass: u32,
+    /// Reply packets that leave together, in replies that begin now.
+    pub group: u32,
     /// Bytes in all send queues after their last write.
     pub send_bytes: i64,
     pub draining: bool,
@@ -129,7 +131,8 @@ impl Floor {
         let Some(session) = self.slots.get_mut(key).and_then(|connection| connection.session.as_deref_mut()) else {
             return;
         };
-        let mut kit = Kit { effects: &mut self.effects, ears: &mut self.ears, phrases: &self.common.phrases };
+        let mut kit =
+            Kit { effects: &mut self.effects, ears: &mut self.ears, phrases: &self.common.phrases, group: self.group };
         act(session, &mut kit);
         let phase = session.phase();
         self.perform(key, now);
@@ -277,7 +280,8 @@ impl Floor {
             self.devices.remove(&connection.device);
         }
         let Some(mut session) = connection.session.take() else { return };
-        let mut kit = Kit { effects: &mut self.effects, ears: &mut self.ears, phrases: &self.common.phrases };
+        let mut kit =
+            Kit { effects: &mut self.effects, ears: &mut self.ears, phrases: &self.common.phrases, group: self.group };
         session.close(now, &mut kit);
         self.perform(key, now);
         self.show(key, SessionPhase::Closing);

@@ -282,7 +282,7 @@ impl Trial {
             let late = if self.dice.one_in(8) { self.dice.roll(90) } else { 0 };
             self.now = self.now.max(at) + Duration::from_millis(late);
             let (effects, ears, phrases) = (&mut self.effects, &mut self.ears, &self.phrases);
-            self.session.handle_timeout(self.now, &mut Kit { effects, ears, phrases });
+            self.session.handle_timeout(self.now, &mut Kit { effects, ears, phrases, group: 1 });
             self.perform();
         }
         self.now = self.now.max(end);
@@ -290,7 +290,7 @@ impl Trial {
 
     fn event(&mut self, event: Event<'_>) {
         let (effects, ears, phrases) = (&mut self.effects, &mut self.ears, &self.phrases);
-        self.session.handle(self.now, event, &mut Kit { effects, ears, phrases });
+        self.session.handle(self.now, event, &mut Kit { effects, ears, phrases, group: 1 });
         self.perform();
     }
 

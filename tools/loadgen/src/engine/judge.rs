@@ -22,8 +22,10 @@ pub struct Reply {
     pub last: u64,
     /// When everything that has come will have been played.
     end: u64,
-    /// The schedule: a packet's arrival minus its place, the least so far.
+    /// The schedule: a packet's arrival minus its place, the least so far of those that came alone or as the first of a group.
     base: u64,
+    /// How late the last packet was.
+    late: u64,
     /// Packets since the schedule was last set anew.
     since: u32,
     /// Gaps in what was heard.
@@ -52,6 +54,8 @@ pub struct Stopped {
     pub after: u64,
 }
 
+/// Packets that come so close behind another came with it, in one write.
+const GROUP_NS: u64 = 10_000_000;
 /// Packets of the burst that servers begin with, at most: their places say nothing of the schedule.
 const BURST: u32 = 6;
 
@@ -73,10 +77,17 @@ impl Reply {
             (self.base, self.since) = (u64::MAX, 0);
             self.underruns += 1;
         }
-        // The earliest packet sets the schedule; an offset keeps the difference positive.
+        // The earliest packet sets the schedule; an offset keeps the difference positive. Servers may send in groups: what comes
+        // with an earlier packet, before its own instant, sets none, and is as late as its group.
         let place = (at + (1 << 40)).saturating_sub(u64::from(self.packets) * self.packet_ns);
-        let late = (self.since >= BURST).then(|| place.saturating_sub(self.base));
-        self.base = self.base.min(place);
+        let is_alone = self.since == 0 || gap.is_none_or(|gap| gap > GROUP_NS);
+        if is_alone || place >= self.base {
+            self.late = place.saturating_sub(self.base);
+        }
+        let late = (self.since >= BURST).then_some(self.late);
+        if is_alone {
+            self.base = self.base.min(place);
+        }
         self.end = self.end.max(at) + self.packet_ns;
         self.queue_max = self.queue_max.max((self.end - at).div_ceil(self.packet_ns) as u32 - 1);
         self.last = at;
@@ -129,6 +140,26 @@ mod tests {
         let (reply, late) = play((0..20).map(|i| paced(i) + if i == 12 { 25 } else { 0 }));
         assert_eq!(reply.underruns, 0);
         assert_eq!(late.iter().filter(|ms| **ms > 0).collect::<Vec<_>>(), [&25]);
+    }
+
+    /// Three at once, then two every 120 ms.
+    fn paired(i: u64) -> u64 {
+        1_000 + i.saturating_sub(2).div_ceil(2) * 120 - if i > 2 { 60 } else { 0 }
+    }
+
+    #[test]
+    fn pairs_are_on_time_and_late_together() {
+        let (reply, late) = play((0..51).map(paired));
+        assert_eq!((reply.underruns, reply.queue_max), (0, 3));
+        assert_eq!((late.len(), late.iter().max()), (45, Some(&0)));
+        let (_, late) = play((0..51).map(|i| paired(i) + if i == 13 || i == 14 { 25 } else { 0 }));
+        assert_eq!(late.iter().filter(|ms| **ms > 0).collect::<Vec<_>>(), [&25, &25]);
+    }
+
+    #[test]
+    fn a_packet_that_waited_for_the_next_is_late_alone() {
+        let (_, late) = play((0..20).map(|i| if i == 12 { paced(13) } else { paced(i) }));
+        assert_eq!(late.iter().filter(|ms| **ms > 0).collect::<Vec<_>>(), [&60]);
     }
 
     #[test]
