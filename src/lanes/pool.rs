@@ -186,7 +186,12 @@ impl Pool {
         }
     }
 
-    /// Jobs of this shard waiting for a worker, workers of the stage, and workers busy: gauges.
+    /// Jobs of this shard waiting for a worker. Cheap: for every pass.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Jobs of this shard waiting for a worker, workers of the stage, and workers busy. Looks at every seat.
     pub fn depth(&self) -> (usize, usize, usize) {
         (self.waiting.len(), self.plant.alive(), self.plant.busy())
     }

@@ -27,6 +27,7 @@ mod receive;
 pub mod rules;
 pub mod site;
 pub mod slots;
+mod strain;
 mod timeline;
 pub mod timers;
 
@@ -60,6 +61,7 @@ use slots::{Key, Slots};
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use strain::Strain;
 use timeline::Timelines;
 use timers::Timers;
 
@@ -79,6 +81,7 @@ pub struct Shard {
     is_unfinished: bool,
     /// Until when time has been counted, as busy or as waited.
     counted: Option<Instant>,
+    strain: Strain,
     tally: Tally,
     /// The listener may have more.
     arrivals: bool,
@@ -141,6 +144,7 @@ impl Shard {
             unread: VecDeque::new(),
             json: Vec::new(),
             pass: 0,
+            group: 1,
             send_bytes: 0,
             draining: false,
         };
@@ -154,6 +158,7 @@ impl Shard {
             expired: Vec::new(),
             is_unfinished: false,
             counted: None,
+            strain: Strain::new(Instant::ZERO),
             tally: Tally::start(bell::rung_by_this_thread()),
             arrivals: false,
             drain: None,
@@ -192,6 +197,11 @@ impl Shard {
         let accept = self.listener.as_ref().and_then(Listener::resumes_at).unwrap_or(Instant::NEVER);
         let drained = self.drain.as_ref().filter(|drain| drain.until > now).map_or(Instant::NEVER, |drain| drain.until);
         self.floor.timers.next_deadline().min(pours).min(accept).min(drained)
+    }
+
+    /// Time between the beginnings of passes, at least: zero at ease.
+    pub fn rest(&self) -> Duration {
+        self.strain.rest()
     }
 
     /// Takes in a connection that came by another way than the listener.
@@ -396,7 +406,10 @@ impl Shard {
         }
         // From the end of the last pass to the end of this one, without the sleep between them: nothing is lost or counted twice.
         let since = self.counted.replace(ended).map_or(ended.since(now), |counted| ended.since(counted));
-        panel.add(Counter::Busy, since.saturating_sub(slept).as_micros() as u64);
+        let busy = since.saturating_sub(slept);
+        panel.add(Counter::Busy, busy.as_micros() as u64);
+        self.strain.observe(ended, busy);
+        self.floor.group = self.strain.group();
         self.tally.settle(panel, bell::rung_by_this_thread());
         if let Some(late) = news.late {
             panel.record(Series::LoopLateness, late);
@@ -410,7 +423,7 @@ impl Shard {
                 Stage::Llm => Gauge::LlmWaiting,
                 Stage::Tts => Gauge::TtsWaiting,
             };
-            panel.set(gauge, pool.depth().0 as i64);
+            panel.set(gauge, pool.waiting() as i64);
         }
     }
 }

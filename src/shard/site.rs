@@ -155,6 +155,7 @@ fn run(parts: Parts, listener: Listener, mut reactor: Reactor, clock: Clock, con
             return;
         }
         deadline = shard.next_deadline(now);
+        reactor.rest(shard.rest());
     }
 }
 
