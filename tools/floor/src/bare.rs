@@ -5,7 +5,7 @@
 //! one millisecond. In each beat: packets that are due leave, then sockets that have something are read once each.
 
 use crate::clock::{self, Beat};
-use crate::codec::{Decoder, Detector, Encoder, PACKET_BYTES};
+use crate::codec::{Decoder, Detector, Effort, Encoder, PACKET_BYTES};
 use crate::duty::{self, *};
 use crate::frames;
 use mio::net::TcpStream;
@@ -19,8 +19,8 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
     pub duty: Duty,
-    /// Opus complexity of replies; `None` passes the service's packets through.
-    pub complexity: Option<u8>,
+    /// How replies are encoded; `None` passes the service's packets through.
+    pub effort: Option<Effort>,
     /// Rounds that are measured, each one turn long; every second one with voice detection. One more goes before them, in which
     /// conversations begin one after another: then each round has one turn of each.
     pub rounds: usize,
@@ -28,7 +28,7 @@ pub struct Plan {
 
 impl Plan {
     pub fn is_pass_through(&self) -> bool {
-        self.complexity.is_none()
+        self.effort.is_none()
     }
 }
 
@@ -313,7 +313,7 @@ impl Conversation {
             duty: plan.duty,
             sockets,
             decoder: Decoder::new()?,
-            encoder: plan.complexity.map(Encoder::new).transpose()?,
+            encoder: plan.effort.map(Encoder::new).transpose()?,
             detector: Detector::new(),
             heard: 0,
             answered: 0,

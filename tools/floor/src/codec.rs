@@ -48,11 +48,46 @@ impl Drop for Decoder {
     }
 }
 
+/// How hard the encoder tries, as the server's `opus_complexity = "auto"` has it under more or less load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Effort {
+    pub complexity: u8,
+    /// Without speech prediction (CELT alone), and a third more bits for it.
+    pub is_light: bool,
+}
+
+impl Effort {
+    /// `full:5`, `light:0`.
+    pub fn parse(text: &str) -> Option<Effort> {
+        let (kind, number) = text.split_once(':')?;
+        let complexity = number.parse().ok().filter(|n| *n <= 10)?;
+        match kind {
+            "full" => Some(Effort { complexity, is_light: false }),
+            "light" => Some(Effort { complexity, is_light: true }),
+            _ => None,
+        }
+    }
+
+    /// As [`Effort::parse`] reads it.
+    pub fn word(self) -> String {
+        format!("{}:{}", if self.is_light { "light" } else { "full" }, self.complexity)
+    }
+
+    /// Bits per second, the server's default bitrate of replies.
+    fn bitrate(self) -> c_int {
+        if self.is_light { 32_000 } else { 24_000 }
+    }
+}
+
+/// Not in the public header: from `opus_private.h`, as the server uses them.
+const FORCE_MODE: c_int = 11_002;
+const CELT_ONLY: c_int = 1_002;
+
 /// An encoder at 24 kHz with the settings of the server's replies.
 pub struct Encoder(NonNull<ffi::OpusEncoder>);
 
 impl Encoder {
-    pub fn new(complexity: u8) -> Result<Encoder, String> {
+    pub fn new(effort: Effort) -> Result<Encoder, String> {
         let mut code = 0;
         // SAFETY: rate, channels and application are legal, `code` outlives the call.
         let state = unsafe { ffi::opus_encoder_create(SAID_RATE as i32, 1, ffi::OPUS_APPLICATION_AUDIO, &mut code) };
@@ -60,8 +95,9 @@ impl Encoder {
         for (request, value) in [
             (ffi::OPUS_SET_SIGNAL_REQUEST, ffi::OPUS_SIGNAL_VOICE),
             (ffi::OPUS_SET_VBR_REQUEST, 1),
-            (ffi::OPUS_SET_BITRATE_REQUEST, 24_000),
-            (ffi::OPUS_SET_COMPLEXITY_REQUEST, c_int::from(complexity)),
+            (ffi::OPUS_SET_BITRATE_REQUEST, effort.bitrate()),
+            (ffi::OPUS_SET_COMPLEXITY_REQUEST, c_int::from(effort.complexity)),
+            (FORCE_MODE, if effort.is_light { CELT_ONLY } else { ffi::OPUS_AUTO }),
         ] {
             // SAFETY: a live state of ours; each of these requests takes one opus_int32.
             let code = unsafe { ffi::opus_encoder_ctl(encoder.0.as_ptr(), request, value) };
@@ -122,5 +158,29 @@ impl Detector {
         }
         // Windows of 16 ms: 3.75 in a packet; the rest would go into the next one's first.
         pcm.chunks_exact(256).fold(false, |voice, window| voice | (self.earshot.predict_i16(window) >= 0.5))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_effort_is_read_as_it_is_written_and_light_packets_are_celt() {
+        for (text, is_light) in [("full:5", false), ("light:0", true)] {
+            let effort = Effort::parse(text).expect(text);
+            assert_eq!((effort.word().as_str(), effort.is_light), (text, is_light));
+            let mut encoder = Encoder::new(effort).expect("legal");
+            let pcm = std::array::from_fn(|i| ((i as f64 * 0.05).sin() * 8_000.0) as i16);
+            let mut packet = [0; PACKET_BYTES];
+            for _ in 0..3 {
+                assert!(encoder.encode(&pcm, &mut packet) > 2);
+            }
+            // RFC 6716, 3.1: configurations from 16 on are CELT alone.
+            assert_eq!(packet[0] >> 3 >= 16, is_light, "{text}");
+        }
+        for text in ["full", "light:11", "dark:1", "full:"] {
+            assert_eq!(Effort::parse(text), None, "{text}");
+        }
     }
 }

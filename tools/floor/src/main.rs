@@ -55,8 +55,8 @@ fn run(options: RunOptions) -> Result<(), String> {
 
 /// Both sides on a core each.
 fn measure(options: RunOptions, say: &mut dyn FnMut(String)) -> Result<Report, String> {
-    let RunOptions { duty, conversations, pass_through, complexity, .. } = options;
-    let plan = Plan { duty, complexity: (!pass_through).then_some(complexity), rounds: options.rounds() };
+    let RunOptions { duty, conversations, pass_through, effort, .. } = options;
+    let plan = Plan { duty, effort: (!pass_through).then_some(effort), rounds: options.rounds() };
     allow_files(6 * conversations as u64 + 50)?;
     let (near, far) = peer::connect(conversations, duty).map_err(|e| format!("sockets: {e}"))?;
     let cores = clock::two_cores();
@@ -114,7 +114,8 @@ mod tests {
     fn every_conversation_makes_the_calls_of_its_duty() {
         let duty = Duty { listening: 17, waiting: 14, speaking: 12 };
         for pass_through in [false, true] {
-            let options = RunOptions { duty, conversations: 3, seconds: 1, complexity: 0, pass_through, json: true };
+            let effort = codec::Effort { complexity: 0, is_light: true };
+            let options = RunOptions { duty, conversations: 3, seconds: 1, effort, pass_through, json: true };
             let mut rounds = 0;
             let report = measure(options, &mut |_| rounds += 1).expect("it runs");
             assert_eq!((rounds, report.rounds), (2, 2));

@@ -1,5 +1,6 @@
 //! What the person asked for.
 
+use crate::codec::Effort;
 use crate::duty::Duty;
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -14,7 +15,9 @@ Usage:
 run:
   --conversations N    at once; default 100
   --seconds S          measured, rounded up to an even number of turns; default 40
-  --complexity 0..10   Opus complexity of replies; default 5
+  --effort full:N|light:N  how replies are encoded, at complexity N: as libopus likes, or CELT alone, as the server does under
+                       load (voxlane-load find says which); default full:5
+  --complexity N       the same as --effort full:N
   --pass-through       the service sends Opus packets: nothing is encoded
   --listening N        packets of a turn that are heard; default 67 of 60 ms: 3 s of speech, 1 s of quiet
   --waiting N          that come while services work, at least 14; default 17
@@ -46,7 +49,7 @@ pub struct RunOptions {
     pub duty: Duty,
     pub conversations: usize,
     pub seconds: u64,
-    pub complexity: u8,
+    pub effort: Effort,
     pub pass_through: bool,
     pub json: bool,
 }
@@ -82,7 +85,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Options, S
         duty: Duty::default(),
         conversations: 100,
         seconds: 40,
-        complexity: 5,
+        effort: Effort { complexity: 5, is_light: false },
         pass_through: false,
         json: false,
     };
@@ -111,7 +114,14 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Options, S
             ("help", _) => return Ok(Options::Help),
             ("conversations", true) => run.conversations = number(1, CONVERSATIONS_MAX as u64)? as usize,
             ("seconds", true) => run.seconds = number(1, SECONDS_MAX)?,
-            ("complexity", true) => run.complexity = number(0, 10)? as u8,
+            ("complexity", true) => {
+                run.effort = Effort { complexity: number(0, 10)? as u8, is_light: false };
+            }
+            ("effort", true) => {
+                let text = parser.value().and_then(|v| v.string()).map_err(|e| e.to_string())?;
+                run.effort = Effort::parse(&text)
+                    .ok_or(format!("--effort {text}: full:N or light:N is wanted, N from 0 to 10"))?;
+            }
             ("listening", true) => run.duty.listening = number(17, PACKETS_MAX)? as u32,
             ("waiting", true) => run.duty.waiting = number(WAITING_MIN, PACKETS_MAX)? as u32,
             ("speaking", true) => run.duty.speaking = number(u64::from(Duty::SPEAKING_STEP), PACKETS_MAX)? as u32,
@@ -159,6 +169,7 @@ mod tests {
             ("walk", "walk"),
             ("run --conversations 0", "from 1 to"),
             ("run --complexity 11", "from 0 to 10"),
+            ("run --effort heavy:1", "light:N"),
             ("run --listen 127.0.0.1:1", "no option --listen"),
             ("null --json", "no option --json"),
             ("null --listen here", "127.0.0.1:8000"),

@@ -1,7 +1,7 @@
 //! What came of it: one JSON object, and the same as text.
 
 use crate::bare::{Calls, Plan, Round};
-use crate::codec::{self, Decoder, Detector, Encoder, PACKET_BYTES};
+use crate::codec::{self, Decoder, Detector, Effort, Encoder, PACKET_BYTES};
 use crate::duty::{self, CHUNK, Duty, HEARD_FRAME, SAID_FRAME, Shown};
 use crate::peer::Punctuality;
 use crate::{clock, frames, sound};
@@ -23,6 +23,8 @@ pub struct Report {
     /// `encode` or `pass-through`.
     pub mode: &'static str,
     pub opus_complexity: Option<u8>,
+    /// `full:5`, `light:0`; nothing where packets pass through.
+    pub effort: Option<String>,
     pub libopus: String,
     pub conversations: usize,
     pub rounds: usize,
@@ -107,7 +109,8 @@ impl Report {
             program: "voxlane-floor",
             version: env!("CARGO_PKG_VERSION"),
             mode: if plan.is_pass_through() { "pass-through" } else { "encode" },
-            opus_complexity: plan.complexity,
+            opus_complexity: plan.effort.map(|effort| effort.complexity),
+            effort: plan.effort.map(Effort::word),
             libopus: codec::version(),
             conversations,
             rounds: rounds.len(),
@@ -127,8 +130,8 @@ impl Report {
     pub fn text(&self) -> String {
         let mut out = String::new();
         let (with, without, turn) = (&self.with_detection, &self.without_detection, &self.per_turn);
-        let how = match self.opus_complexity {
-            Some(complexity) => format!("replies encoded at complexity {complexity} by {}", self.libopus),
+        let how = match &self.effort {
+            Some(effort) => format!("replies encoded {effort} by {}", self.libopus),
             None => "replies passed through".to_owned(),
         };
         let _ = writeln!(
@@ -235,8 +238,8 @@ impl Alone {
         let detect_us = mean_us(heard.len(), &mut |n| {
             std::hint::black_box(detector.hear(&heard[n]));
         });
-        let Some(complexity) = plan.complexity else { return Ok(Alone { decode_us, detect_us, encode_us: 0.0 }) };
-        let mut encoder = Encoder::new(complexity)?;
+        let Some(effort) = plan.effort else { return Ok(Alone { decode_us, detect_us, encode_us: 0.0 }) };
+        let mut encoder = Encoder::new(effort)?;
         let said = sound::reply(plan.duty, false)?;
         let frames: Vec<[i16; SAID_FRAME]> = said
             .iter()
@@ -295,7 +298,7 @@ mod tests {
 
     #[test]
     fn an_other_side_that_was_late_or_busy_is_not_trusted() {
-        let plan = Plan { duty: Duty::default(), complexity: None, rounds: 2 };
+        let plan = Plan { duty: Duty::default(), effort: None, rounds: 2 };
         let rounds = [round(30, true), round(20, false)];
         let alone = Alone { decode_us: 1.0, detect_us: 1.0, encode_us: 0.0 };
         let report = |peer, pinned| Report::new(plan, 10, pinned, &rounds, alone, peer);
