@@ -1,11 +1,12 @@
 //! `find`: starts the server and the stand-ins, pinned apart, and searches for the greatest load at a promise.
 
 use crate::End;
+use floor::{PASS_THROUGH, Told, effort_of};
 use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 use voxlane_load::engine::{self, Live, Target};
 use voxlane_load::find::child::{Launch, Server, allowed_cores, keep_to};
@@ -38,7 +39,8 @@ ports of this machine. Conversations are those of the design: 3 s of speech, abo
   --server-cores LIST    cores of the server, as in 0 or 0,1 (0)
   --first N, --max N     the first and the greatest load tried (40, 20000)
   --tries N              probes at most (9)
-  --floor FILE           JSON of voxlane-floor run --json: the ratio to it is told
+  --floor FILE           JSON of voxlane-floor run --json: the ratio to it is told, if replies were
+                         made alike (its --effort, --pass-through)
   --json FILE            the answer with every probe
   --run FILE             everything about the greatest good probe, for voxlane-load report
   --smoke                a handful of devices, two probes: does it all work?
@@ -52,6 +54,8 @@ Examples:
   voxlane-load find --tts opus --json opus.json
   voxlane-load find --slo \"first_audio.p95<1200ms,late<0.1%,errors=0\" --set vad.silence_ms=350
 ";
+
+mod floor;
 
 /// What is asked for.
 #[derive(Debug)]
@@ -101,7 +105,7 @@ pub fn default_slo(profile: &str) -> Slo {
 
 fn search(options: &Options) -> End {
     let began = Instant::now();
-    let floor = match options.floor.as_deref().map(read_floor).transpose() {
+    let floor = match options.floor.as_deref().map(floor::read).transpose() {
         Ok(floor) => floor,
         Err(why) => return End::Misuse(why),
     };
@@ -146,10 +150,12 @@ fn search(options: &Options) -> End {
         Ok(answer) => answer,
         Err(why) => return End::Failed(why),
     };
-    let text = conclusion(options, &stage, &answer, floor);
+    let effort = in_force(&stage, options);
+    let told = Told { floor: floor.as_ref(), effort: &effort };
+    let text = conclusion(&stage, &answer, &told);
     println!("{text}({:.0} s)", began.elapsed().as_secs_f64());
     let files = [
-        (&options.json, json_of(options, &stage, &answer, floor).to_string()),
+        (&options.json, json_of(options, &stage, &answer, &told).to_string()),
         (&options.run, answer.best.as_ref().map_or(String::new(), |best| best.outcome.json())),
     ];
     for (file, content) in files {
@@ -263,7 +269,7 @@ pub fn line(probe: &Probe) -> String {
     )
 }
 
-fn conclusion(options: &Options, stage: &Stage, answer: &Answer, floor: Option<f64>) -> String {
+fn conclusion(stage: &Stage, answer: &Answer, told: &Told) -> String {
     let mut out = String::new();
     let Some(best) = &answer.best else {
         let _ = writeln!(out, "no load was good; limit: {}", answer.limit);
@@ -284,11 +290,16 @@ fn conclusion(options: &Options, stage: &Stage, answer: &Answer, floor: Option<f
     let _ = writeln!(out, "limit: {}", answer.limit);
     if let Some(us) = answer.cpu_us_per_turn() {
         let _ = write!(out, "server CPU of a turn: {us:.0} us");
-        match floor {
-            Some(floor) => {
-                let _ = writeln!(out, ", {:.2} times the floor's {floor:.0} us", us / floor);
+        match (told.floor, told.comparable()) {
+            (_, Some(floor)) => {
+                let _ = writeln!(out, ", {:.2} times the floor's {floor:.0} us ({})", us / floor, told.effort);
             }
-            None => out.push('\n'),
+            (Some(floor), None) => {
+                let (own, theirs) = (told.effort, &floor.effort);
+                let _ =
+                    writeln!(out, "; no ratio: the server had {own}, the floor {theirs}: measure that again at {own}");
+            }
+            (None, None) => out.push('\n'),
         }
     }
     let p999 = |name: &str, p| best.outcome.times.get(name).and_then(|d| d.statistic(Statistic::Percentile(p)));
@@ -299,7 +310,7 @@ fn conclusion(options: &Options, stage: &Stage, answer: &Answer, floor: Option<f
             100.0 - late * 100.0
         );
     }
-    let _ = writeln!(out, "mode: {}{}", stage.about, in_force(stage, options));
+    let _ = writeln!(out, "mode: {}; {}", stage.about, told.effort);
     match (answer.per_busy_core(), answer.found.is_lower_bound) {
         (Some(n), true) => {
             let _ = writeln!(out, "at least {n:.0} conversations per busy core");
@@ -314,15 +325,16 @@ fn conclusion(options: &Options, stage: &Stage, answer: &Answer, floor: Option<f
     out
 }
 
-/// The complexity that the server says it encodes at, if it does.
+/// How the server's replies came about at the end of the search: `pass-through`, or the effort that it reports (`light:0`).
 fn in_force(stage: &Stage, options: &Options) -> String {
+    if options.tts == Tts::Opus {
+        return PASS_THROUGH.to_owned();
+    }
     let stats = stage.server.as_ref().and_then(|s| s.stats().ok()).unwrap_or_default();
-    let gauges = stats["all"]["gauges"].as_object();
-    let said = gauges.and_then(|g| g.iter().find(|(name, _)| name.contains("complexity")).map(|(_, v)| v.to_string()));
-    said.filter(|_| options.tts == Tts::Pcm).map_or(String::new(), |v| format!(" (now {v})"))
+    effort_of(&stats).unwrap_or_else(|| "an effort that is not told".to_owned())
 }
 
-fn json_of(options: &Options, stage: &Stage, answer: &Answer, floor: Option<f64>) -> Value {
+fn json_of(options: &Options, stage: &Stage, answer: &Answer, told: &Told) -> Value {
     let first_audio = |p: &Probe, at| p.outcome.times.get("first_audio").and_then(|d| d.percentile(at));
     let probe = |p: &Probe| {
         json!({
@@ -348,7 +360,8 @@ fn json_of(options: &Options, stage: &Stage, answer: &Answer, floor: Option<f64>
         "broke_at": answer.found.bad,
         "limit": answer.limit.to_string(),
         "cpu_us_per_turn": answer.cpu_us_per_turn(),
-        "floor_ratio": floor.zip(answer.cpu_us_per_turn()).map(|(floor, us)| us / floor),
+        "effort": told.effort,
+        "floor_ratio": told.comparable().zip(answer.cpu_us_per_turn()).map(|(floor, us)| us / floor),
         "tts": options.tts.word(),
         "profile": options.profile,
         "complexity": options.complexity,
@@ -356,15 +369,6 @@ fn json_of(options: &Options, stage: &Stage, answer: &Answer, floor: Option<f64>
         "about": stage.about,
         "probes": answer.probes.iter().map(probe).collect::<Vec<_>>(),
     })
-}
-
-/// Microseconds of a turn, from the floor program's JSON.
-fn read_floor(path: &Path) -> Result<f64, String> {
-    let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
-    let value: Value =
-        serde_json::from_str(&text).map_err(|e| format!("{}:{}:{}: {e}", path.display(), e.line(), e.column()))?;
-    let us = value["with_detection"]["cpu_us_per_turn"].as_f64().filter(|us| *us > 0.0);
-    us.ok_or_else(|| format!("{}: not what voxlane-floor run --json writes", path.display()))
 }
 
 /// `None` asks for the help.
