@@ -59,9 +59,10 @@ fn our_ear_hears_one_utterance_and_its_end_when_it_is() {
         };
         let (began, ended) = (600.0, 600.0 + speech.ms());
         assert!(f64::from(onset) - began <= 320.0, "{}: onset at {onset}, speech at {began}", speech.name);
-        // Half a second of silence, the detector's hangover, and the rest of a packet.
+        // Half a second of silence, the detector's hangover, and the rest of a packet; one voice of 24 ends a packet later since
+        // a clear voice is asked about less often.
         let wait = f64::from(end) - ended;
-        assert!((500.0..=800.0).contains(&wait), "{}: {wait} ms after the end", speech.name);
+        assert!((500.0..=860.0).contains(&wait), "{}: {wait} ms after the end", speech.name);
     }
 }
 
