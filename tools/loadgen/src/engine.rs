@@ -12,10 +12,12 @@ pub mod judge;
 pub mod tally;
 pub mod target;
 pub mod threads;
+mod waiting;
 pub mod watch;
 pub mod wire;
 
 pub use target::Target;
+pub use waiting::TICK_US_MAX;
 pub use watch::Watch;
 
 use crate::outcome::{Outcome, Own, SCHEMA};
@@ -55,6 +57,8 @@ pub struct Plan {
     pub room: Vec<Box<[u8]>>,
     /// Threads that drive devices.
     pub threads: u32,
+    /// How often a thread looks at what came, µs, at most [`TICK_US_MAX`]; 0: woken by each arrival.
+    pub tick_us: u32,
     /// A name for the report.
     pub label: String,
     /// At the end of its time the run stops at once, whoever is in the middle of a turn.
@@ -103,6 +107,7 @@ impl Plan {
             utterances: voices.iter().map(said).collect(),
             room,
             threads: 1,
+            tick_us: 0,
             label,
             scenario,
             is_cut_short: false,
@@ -188,7 +193,12 @@ impl Plan {
             scenario: self.scenario.clone(),
             unmeasured: distrust(cpu, all.percentile(Time::SendLag, 99.0)),
             interrupted: live.is_stopped(),
-            own: Own { threads, cpu, rss: Sample::take(std::process::id()).map_or(0, |s| s.since(&s).rss) },
+            own: Own {
+                threads,
+                tick_us: self.tick_us,
+                cpu,
+                rss: Sample::take(std::process::id()).map_or(0, |s| s.since(&s).rss),
+            },
             server: watch.finish(),
             ..Outcome::default()
         };

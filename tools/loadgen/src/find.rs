@@ -85,6 +85,8 @@ pub struct Wish<'a> {
     pub rules: Rules,
     /// How long a probe takes.
     pub times: ProbeTimes,
+    /// See [`Plan::tick_us`].
+    pub tick_us: u32,
     /// What devices do, but for their number and the times.
     pub scenario: Scenario,
     /// What they say.
@@ -135,6 +137,7 @@ impl Wish<'_> {
         let label = format!("{n} conversations");
         let mut plan = Plan::new(self.subject.target.clone(), scenario, self.voices, label)?;
         plan.is_cut_short = true;
+        plan.tick_us = self.tick_us;
         let _ = (self.services)();
         let mut watch = Watch::new(self.subject.pid, self.subject.stats);
         let outcome = plan.run(&mut watch, self.live, &mut |_| {})?;

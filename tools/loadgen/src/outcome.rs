@@ -96,6 +96,9 @@ pub struct Second {
 pub struct Own {
     /// Threads that drive devices.
     pub threads: u32,
+    /// How often they looked at what came, µs: the resolution of every time; 0 where each arrival woke them.
+    #[serde(default)]
+    pub tick_us: u32,
     /// Share of a core used by the busiest of them, mean of the run.
     pub cpu: f64,
     /// Resident memory at its highest, bytes.

@@ -308,6 +308,7 @@ impl Fleet<'_> {
     }
 
     fn on_packet(&mut self, i: usize, at: u64, packet: &[u8]) {
+        let blur = self.blur(at);
         let device = &mut self.devices[i];
         if device.phase != Phase::Hearing {
             let is_tail = device.aborted > 0 && at < device.aborted + SILENCE_NS;
@@ -316,7 +317,7 @@ impl Fleet<'_> {
             }
             return;
         }
-        let heard = device.reply.packet(at);
+        let heard = device.reply.packet(at, blur);
         let is_first = device.reply.packets == 1;
         if is_first && device.is_owed {
             device.first_audio = Some(at.saturating_sub(device.speech_end));

@@ -1,15 +1,16 @@
-//! The devices of one thread and the loop that drives them: one Poll, one heap of instants, one buffer to read into. What a
+//! The devices of one thread and the loop that drives them: one Poll to wait in, one heap of instants, one buffer to read into. What a
 //! device says and what it makes of the answer stands in `conduct`.
 
 use super::device::{Behaviour, Device, NEVER, Phase};
 use super::tally::{Tally, Time};
+use super::waiting::Waiting;
 use super::{Live, Plan, wire};
-use mio::{Events, Interest, Poll, Token, net::TcpStream};
+use mio::{Interest, Token, net::TcpStream};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io::{self, ErrorKind, Read, Write};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Nanoseconds of a packet.
 pub const PACKET_NS: u64 = crate::voices::PACKET_MS as u64 * 1_000_000;
@@ -38,7 +39,7 @@ pub struct Fleet<'a> {
     pub(super) dice: u64,
     pub(super) replies: u64,
     pub(super) tones: Vec<Option<Packets>>,
-    poll: Poll,
+    waiting: Waiting,
     timers: BinaryHeap<Reverse<(u64, u32)>>,
     read: Vec<u8>,
     is_over: bool,
@@ -60,7 +61,7 @@ impl<'a> Fleet<'a> {
             dice: plan.scenario.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1 | u64::from(first) << 40,
             replies: 0,
             tones: vec![None; devices.len()],
-            poll: Poll::new()?,
+            waiting: Waiting::new(started, plan.tick_us)?,
             timers: BinaryHeap::with_capacity(2 * devices.len()),
             read: vec![0; READ],
             is_over: false,
@@ -77,7 +78,7 @@ impl<'a> Fleet<'a> {
 
     /// Drives them until the run is over.
     pub fn run(mut self) -> io::Result<Tally> {
-        let mut events = Events::with_capacity(1_024);
+        let mut ready = Vec::new();
         let end = self.plan.scenario.duration_ms * 1_000_000;
         let mut next_second = 1_000_000_000;
         let mut departure = self.next_departure(0);
@@ -106,18 +107,14 @@ impl<'a> Fleet<'a> {
                 self.tally.devices(now - 1, connected);
             }
             let next = self.timers.peek().map_or(NEVER, |t| t.0.0).min(next_second).min(departure);
-            let wait = Duration::from_nanos(next.saturating_sub(now)).min(Duration::from_millis(100));
-            match self.poll.poll(&mut events, Some(wait)) {
-                Err(e) if e.kind() != ErrorKind::Interrupted => return Err(e),
-                _ => {}
-            }
-            for event in &events {
-                let i = event.token().0;
-                if event.is_writable() {
-                    self.on_writable(i);
+            self.waiting.wait(next)?;
+            ready.extend(self.waiting.ready());
+            for socket in ready.drain(..) {
+                if socket.is_writable {
+                    self.on_writable(socket.device);
                 }
-                if event.is_readable() || event.is_read_closed() {
-                    self.on_readable(i, event.is_read_closed());
+                if socket.is_readable {
+                    self.on_readable(socket.device, socket.is_closed);
                 }
             }
             self.fire();
@@ -127,6 +124,11 @@ impl<'a> Fleet<'a> {
     /// Whether the run's time is over: nobody begins anything.
     pub(super) fn is_over(&self) -> bool {
         self.is_over
+    }
+
+    /// What is read at `at` came so many ns before, at most.
+    pub(super) fn blur(&self, at: u64) -> u64 {
+        self.waiting.blur(at)
     }
 
     fn fire(&mut self) {
@@ -170,7 +172,7 @@ impl<'a> Fleet<'a> {
         let opened = self.now();
         let made = TcpStream::connect(self.plan.target.address).and_then(|mut stream| {
             let interest = Interest::READABLE | Interest::WRITABLE;
-            self.poll.registry().register(&mut stream, Token(i), interest).map(|()| stream)
+            self.waiting.registry().register(&mut stream, Token(i), interest).map(|()| stream)
         });
         let device = &mut self.devices[i];
         (device.opened, device.action) = (opened, NEVER);

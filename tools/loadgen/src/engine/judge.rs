@@ -65,8 +65,9 @@ impl Reply {
         Reply { packet_ns, base: u64::MAX, ..Reply::default() }
     }
 
-    /// Takes a packet.
-    pub fn packet(&mut self, at: u64) -> Heard {
+    /// Takes a packet that was seen at `at`, and came at most `blur` before. What is not known speaks against the server: of the
+    /// packet that sets the schedule it is taken to have come at once, of the others that they came when they were seen.
+    pub fn packet(&mut self, at: u64, blur: u64) -> Heard {
         let gap = (self.packets > 0).then(|| at.saturating_sub(self.last));
         let is_underrun = self.packets > 0 && at > self.end;
         if self.packets == 0 {
@@ -86,7 +87,7 @@ impl Reply {
         }
         let late = (self.since >= BURST).then_some(self.late);
         if is_alone {
-            self.base = self.base.min(place);
+            self.base = self.base.min(place.saturating_sub(blur));
         }
         self.end = self.end.max(at) + self.packet_ns;
         self.queue_max = self.queue_max.max((self.end - at).div_ceil(self.packet_ns) as u32 - 1);
@@ -117,7 +118,7 @@ mod tests {
     /// Plays arrivals in ms; returns the reply and lateness in ms of each packet that has one.
     fn play(arrivals: impl IntoIterator<Item = u64>) -> (Reply, Vec<u64>) {
         let mut reply = Reply::new(60 * MS);
-        let late = arrivals.into_iter().filter_map(|at| reply.packet(at * MS).late).map(|ns| ns / MS).collect();
+        let late = arrivals.into_iter().filter_map(|at| reply.packet(at * MS, 0).late).map(|ns| ns / MS).collect();
         (reply, late)
     }
 
@@ -160,6 +161,19 @@ mod tests {
     fn a_packet_that_waited_for_the_next_is_late_alone() {
         let (_, late) = play((0..20).map(|i| if i == 12 { paced(13) } else { paced(i) }));
         assert_eq!(late.iter().filter(|ms| **ms > 0).collect::<Vec<_>>(), [&60]);
+    }
+
+    #[test]
+    fn what_is_seen_by_ticks_is_never_taken_for_earlier_than_it_came() {
+        // Looks at multiples of 7 ms; packets come as paced, one of them 25 ms late.
+        let came = |i| paced(i) + if i == 12 { 25 } else { 0 };
+        let mut reply = Reply::new(60 * MS);
+        for i in 0..40 {
+            let seen = came(i).div_ceil(7) * 7;
+            let late = reply.packet(seen * MS, 7 * MS).late;
+            let truly = (came(i) - paced(i)) * MS;
+            assert!(late.is_none_or(|late| (truly..=truly + 14 * MS).contains(&late)), "{i}: {late:?}");
+        }
     }
 
     #[test]

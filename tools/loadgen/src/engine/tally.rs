@@ -36,7 +36,7 @@ const TIMES: [(Time, &str); 11] = [
 ];
 
 /// Occurrences, named as in a promise.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Count {
     /// Turns with a complete reply.
     Turns,
@@ -72,10 +72,13 @@ pub enum Count {
     TurnedOut,
 }
 
+/// [`Count::TurnedOut`] is the last of them.
+const COUNTS: usize = Count::TurnedOut as usize + 1;
+
 /// A thread's counts.
 pub struct Tally {
     times: Vec<Histogram<u64>>,
-    counts: BTreeMap<Count, u64>,
+    counts: [u64; COUNTS],
     failures: BTreeMap<&'static str, Failures>,
     seconds: Vec<Second>,
     /// Microseconds to first audio, by second.
@@ -95,7 +98,7 @@ impl Default for Tally {
         let new = |_| Histogram::new_with_bounds(1, 120_000_000, 2).expect("bounds and digits are valid");
         Tally {
             times: TIMES.iter().map(new).collect(),
-            counts: BTreeMap::new(),
+            counts: [0; COUNTS],
             failures: BTreeMap::new(),
             seconds: Vec::new(),
             first_audio: Vec::new(),
@@ -111,7 +114,7 @@ impl Tally {
 
     /// Counts.
     pub fn count(&mut self, count: Count) {
-        *self.counts.entry(count).or_default() += 1;
+        self.counts[count as usize] += 1;
     }
 
     /// Takes the lateness of a packet, ns.
@@ -179,7 +182,7 @@ impl Tally {
         for (mine, theirs) in self.times.iter_mut().zip(&other.times) {
             mine.add(theirs).expect("all have the same bounds");
         }
-        other.counts.into_iter().for_each(|(count, n)| *self.counts.entry(count).or_default() += n);
+        self.counts.iter_mut().zip(other.counts).for_each(|(mine, theirs)| *mine += theirs);
         for (class, theirs) in other.failures {
             let mine = self.failures.entry(class).or_default();
             mine.count += theirs.count;
@@ -200,7 +203,7 @@ impl Tally {
 
     /// How often.
     pub fn counted(&self, count: Count) -> u64 {
-        self.counts.get(&count).copied().unwrap_or(0)
+        self.counts[count as usize]
     }
 
     /// A percentile, ms; `None` of nothing.
@@ -214,7 +217,7 @@ impl Tally {
     pub fn write(mut self, outcome: &mut Outcome, took_s: f64) {
         if self.counted(Count::Named) > 0 {
             let unnamed = self.counted(Count::Unnamed);
-            *self.counts.entry(Count::Failed).or_default() += unnamed;
+            self.counts[Count::Failed as usize] += unnamed;
             if unnamed > 0 {
                 let class = self.failures.entry("apology").or_default();
                 class.count += unnamed;

@@ -30,7 +30,7 @@ pub(crate) fn sample(factor: f64) -> Outcome {
         shares: [("late", 0.000_4), ("failed", 0.004), ("own_cpu", 0.03)].map(|(n, v)| (n.to_owned(), v)).into(),
         counts: [("errors", 1.0), ("crosstalk", 0.0), ("turns", 236.0)].map(|(n, v)| (n.to_owned(), v)).into(),
         seconds: seconds.collect(),
-        own: Own { threads: 1, cpu: 0.03, rss: 30 << 20 },
+        own: Own { threads: 1, tick_us: 500, cpu: 0.03, rss: 30 << 20 },
         server: Some(ServerSeen {
             cores: 0.12 * factor,
             kinds: [("shard", 0.05), ("tts", 0.06)].map(|(n, v)| (n.to_owned(), v)).into(),

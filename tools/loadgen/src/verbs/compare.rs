@@ -25,7 +25,7 @@ Usage:
   --set-a, --set-b S.K=V     a key of one configuration, again and again
   --devices N                conversations at a time (40)
   --rounds N                 rounds, each with A and B (5); three at least give an interval
-  and of find: --tts --profile --shards --complexity --set --server-cores --i-own-this-host
+  and of find: --tts --profile --shards --complexity --set --server-cores --tick-us --i-own-this-host
 ";
 
 /// Runs the verb.
@@ -67,6 +67,7 @@ fn compare(pair: &Pair) -> Result<Comparison, String> {
             slo: Slo { conditions: Vec::new() },
             rules: options.rules,
             times: options.times,
+            tick_us: options.tick_us,
             scenario: Scenario::default(),
             voices: &utterances,
             services: &|| None,

@@ -39,6 +39,8 @@ ports of this machine. Conversations are those of the design: 3 s of speech, abo
   --server-cores LIST    cores of the server, as in 0 or 0,1 (0)
   --first N, --max N     the first and the greatest load tried (40, 20000)
   --tries N              probes at most (9)
+  --tick-us N            look at what came every N us, 1000 at most, and be woken by nobody, so that the server pays for no
+                         wake-up of the load tool; 0: woken by each arrival (0)
   --floor FILE           JSON of voxlane-floor run --json: the ratio to it is told, if replies were
                          made alike (its --effort, --pass-through)
   --json FILE            the answer with every probe
@@ -75,6 +77,7 @@ pub struct Options {
     pub server_cores: Vec<usize>,
     pub rules: Rules,
     pub times: ProbeTimes,
+    pub tick_us: u32,
     pub floor: Option<PathBuf>,
     pub json: Option<PathBuf>,
     pub run: Option<PathBuf>,
@@ -136,6 +139,7 @@ fn search(options: &Options) -> End {
         slo,
         rules: options.rules,
         times: options.times,
+        tick_us: options.tick_us,
         scenario: Scenario::default(),
         voices: &utterances,
         services: &lag,
@@ -231,11 +235,12 @@ pub fn set_up(options: &Options) -> Result<Stage, String> {
         cores: server_cores.len(),
     };
     let about = format!(
-        "server on core {server_cores:?} with {} shard(s), devices and stand-ins ({}) on {others:?}, voice {}, complexity {}",
+        "server on core {server_cores:?} with {} shard(s), devices and stand-ins ({}) on {others:?}, voice {}, complexity {}, ticks of {} us",
         options.shards,
         options.profile,
         options.tts.word(),
-        options.complexity
+        options.complexity,
+        options.tick_us
     );
     Ok(Stage { subject, server: Some(server), services: Some(services), about })
 }
@@ -366,6 +371,7 @@ fn json_of(options: &Options, stage: &Stage, answer: &Answer, told: &Told) -> Va
         "profile": options.profile,
         "complexity": options.complexity,
         "shards": options.shards,
+        "tick_us": options.tick_us,
         "about": stage.about,
         "probes": answer.probes.iter().map(probe).collect::<Vec<_>>(),
     })
@@ -390,6 +396,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Option<Opt
         server_cores: vec![0],
         rules: Rules::default(),
         times: ProbeTimes::default(),
+        tick_us: 0,
         floor: None,
         json: None,
         run: None,
@@ -460,6 +467,7 @@ fn set(o: &mut Options, name: &str, value: String) -> Result<(), String> {
         "first" => o.rules.first = number()?,
         "max" => o.rules.most = number()?,
         "tries" => o.rules.tries = number()?,
+        "tick-us" => o.tick_us = super::run::tick(&value)?,
         "floor" => o.floor = Some(value.into()),
         "json" => o.json = Some(value.into()),
         "run" => o.run = Some(value.into()),
@@ -480,6 +488,7 @@ fn set(o: &mut Options, name: &str, value: String) -> Result<(), String> {
                 "first",
                 "max",
                 "tries",
+                "tick-us",
                 "floor",
                 "json",
                 "run",

@@ -48,6 +48,9 @@ fn help(verb: Verb) -> String {
          --stats URL                  ask for statistics there, as in http://127.0.0.1:8009/stats.json\n\nWhat:\n  \
          --scenario FILE              a TOML file, see tools/loadgen/scenarios; flags override it\n{}\n\
          How:\n  --threads N                  threads that drive devices, one core each (1)\n  \
+         --tick-us N                  look at what came every N us, 1000 at most, and be woken by nobody: on one machine each\n  \
+                                      wake-up costs the server more than the packet; times are then known to N us.\n  \
+                                      0: woken by each arrival (0)\n  \
          --slo PROMISE                sets the exit code: 3 when it is broken\n  \
          --json FILE                  everything that was measured, for voxlane-load report\n  \
          --label TEXT                 a name for the report\n\nIn a promise can stand:\n{}",
@@ -63,6 +66,7 @@ struct Options {
     pid: Option<u32>,
     stats: Option<SocketAddr>,
     threads: u32,
+    tick_us: u32,
     slo: Option<Slo>,
     json: Option<PathBuf>,
     label: String,
@@ -116,6 +120,7 @@ fn drive(options: &Options, verb: Verb) -> Result<Outcome, String> {
     let utterances = engine::utterances(&voices)?;
     let mut plan = Plan::new(options.target.clone(), options.scenario.clone(), &utterances, options.label.clone())?;
     plan.threads = options.threads;
+    plan.tick_us = options.tick_us;
     let live = Arc::new(Live::default());
     let stopper = live.clone();
     let mut signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM])
@@ -164,6 +169,13 @@ pub fn summary(outcome: &Outcome) -> String {
         outcome.took_ms as f64 / 1e3,
         if outcome.interrupted { ", ended early" } else { "" }
     );
+    if outcome.own.tick_us > 0 && !outcome.times.is_empty() {
+        let _ = writeln!(
+            out,
+            "  times are known to {} us: what came was looked at so often (--tick-us)",
+            outcome.own.tick_us
+        );
+    }
     for (name, distribution) in &outcome.times {
         let at = |p| distribution.percentile(p).unwrap_or(0.0);
         let _ = writeln!(
@@ -218,6 +230,7 @@ fn parse(verb: Verb, arguments: impl IntoIterator<Item = OsString>) -> Result<Op
     let (mut url, mut token, mut is_own) = ("ws://127.0.0.1:8000/xiaozhi/v1/".to_owned(), String::new(), false);
     let (mut flags, mut file, mut stats) = (preset(verb), None, None);
     let (mut pid, mut threads, mut slo, mut json, mut label) = (None, 1, None, None, String::new());
+    let mut tick_us = 0;
     let mut parser = lexopt::Parser::from_args(arguments);
     while let Some(argument) = parser.next().map_err(|e| e.to_string())? {
         let Long(name) = argument else {
@@ -246,6 +259,7 @@ fn parse(verb: Verb, arguments: impl IntoIterator<Item = OsString>) -> Result<Op
             "scenario" => file = Some(PathBuf::from(value)),
             "pid" => pid = Some(number()?),
             "threads" => threads = number()?.clamp(1, 256),
+            "tick-us" => tick_us = tick(&value)?,
             "stats" => stats = Some(admin(&value)?),
             "slo" => slo = Some(Slo::parse(&value).map_err(|fault| fault.to_string())?),
             "json" => json = Some(PathBuf::from(value)),
@@ -259,7 +273,14 @@ fn parse(verb: Verb, arguments: impl IntoIterator<Item = OsString>) -> Result<Op
     if label.is_empty() {
         label = target.url();
     }
-    Ok(Some(Options { target, scenario, pid, stats, threads, slo, json, label }))
+    Ok(Some(Options { target, scenario, pid, stats, threads, tick_us, slo, json, label }))
+}
+
+/// A tick as written.
+pub fn tick(value: &str) -> Result<u32, String> {
+    let most = engine::TICK_US_MAX;
+    let number = value.parse().ok().filter(|us| *us <= most);
+    number.ok_or_else(|| format!("--tick-us wants a number from 0 (woken by each arrival) to {most}, not {value}"))
 }
 
 /// What the shorter verbs mean; the person's flags come after and win.
@@ -292,7 +313,8 @@ mod tests {
             .unwrap()
             .unwrap();
         assert_eq!((o.scenario.devices, o.scenario.mix.idle, o.scenario.checkin), (50, 1.0, true));
-        assert_eq!((o.pid, o.stats.unwrap().port()), (Some(7), 8_009));
+        assert_eq!((o.pid, o.stats.unwrap().port(), o.tick_us), (Some(7), 8_009, 0));
+        assert_eq!(read(Verb::Run, "--tick-us 500").unwrap().unwrap().tick_us, 500);
         assert!(read(Verb::Run, "--help").unwrap().is_none());
     }
 
@@ -304,5 +326,6 @@ mod tests {
         assert!(wrong("--slo erors=0").contains("did you mean errors?"));
         assert!(wrong("--scenario /nowhere.toml").contains("/nowhere.toml"));
         assert!(wrong("--devices many").contains("--devices"));
+        assert!(wrong("--tick-us 1001").contains("from 0 (woken by each arrival) to 1000, not 1001"));
     }
 }
