@@ -15,6 +15,9 @@ Usage:
   voxlane-load idle [options]                           devices that stay: the server's memory and CPU for each
   voxlane-load connect [options]                        devices that come: from accept to hello
   voxlane-load report RUN.json [OTHER.json] [options]   charts from the JSON of a run, or of two side by side
+  voxlane-load stage [options] -- COMMAND               one command against a server and stand-ins that are started for it
+  voxlane-load start [options]                          the server's program: its size, its start, its memory with nobody there
+  voxlane-load bench-report FOLDER [options]            tables and charts of what tools/bench-all measured
   voxlane-load VERB --help | --help | --version
 
 Exit codes: 0 all is well, 1 something failed, 2 the command line or a file is wrong, 3 the promise (--slo) was broken,
@@ -45,6 +48,9 @@ fn main() -> ExitCode {
         "find" => verbs::find::run(arguments),
         "compare" => verbs::compare::run(arguments),
         "report" => verbs::report::run(arguments),
+        "stage" => verbs::stage::run(arguments),
+        "start" => verbs::start::run(arguments),
+        "bench-report" => verbs::bench::run(arguments),
         "" | "help" | "--help" | "-h" => {
             print!("{HELP}");
             End::Well
@@ -54,8 +60,8 @@ fn main() -> ExitCode {
             End::Well
         }
         other => {
-            let near =
-                voxlane::config::mistake::nearest(other, ["run", "find", "compare", "idle", "connect", "report"]);
+            let verbs = ["run", "find", "compare", "idle", "connect", "report", "stage", "start", "bench-report"];
+            let near = voxlane::config::mistake::nearest(other, verbs);
             let hint = near.map_or(String::new(), |near| format!("; did you mean {near}?"));
             End::Misuse(format!("there is no verb {other}{hint} See voxlane-load --help"))
         }

@@ -181,6 +181,13 @@ pub struct Stage {
     about: String,
 }
 
+impl Stage {
+    /// Who runs where, in a line.
+    pub fn about(&self) -> &str {
+        &self.about
+    }
+}
+
 /// Starts what is to be started.
 pub fn set_up(options: &Options) -> Result<Stage, String> {
     if let Some(url) = &options.url {
@@ -246,7 +253,7 @@ pub fn set_up(options: &Options) -> Result<Stage, String> {
 }
 
 /// The server's program in this program's folder.
-fn beside() -> Result<PathBuf, String> {
+pub fn beside() -> Result<PathBuf, String> {
     let own = std::env::current_exe().map_err(|e| format!("where this program is: {e}"))?;
     let program = own.with_file_name("voxlane");
     match program.is_file() {
