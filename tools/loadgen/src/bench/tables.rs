@@ -140,8 +140,14 @@ fn added(folder: &Folder) -> Option<Section> {
 }
 
 fn floor(folder: &Folder) -> Option<Section> {
-    let mut table =
-        Table::new(&["Replies", "Conversations", "Server, CPU of a turn", "Floor, CPU of a turn", "**Ratio**", "Doubts"]);
+    let mut table = Table::new(&[
+        "Replies",
+        "Conversations",
+        "Server, CPU of a turn",
+        "Floor, CPU of a turn",
+        "**Ratio**",
+        "Doubts",
+    ]);
     for (name, words) in REPLIES {
         let step = format!("floor-{name}");
         table.measured(folder, &step, words, || {
@@ -208,7 +214,8 @@ fn arrivals(folder: &Folder) -> Option<Section> {
 }
 
 fn idle(folder: &Folder) -> Option<Section> {
-    let mut table = Table::new(&["What", "Devices", "Server's memory", "**User memory of each**", "CPU of each", "Errors"]);
+    let mut table =
+        Table::new(&["What", "Devices", "Server's memory", "**User memory of each**", "CPU of each", "Errors"]);
     table.measured(folder, "idle", "said hello, and stay", || {
         let run = folder.outcome("idle.json")?;
         let devices = run.counts.get("devices").copied().filter(|n| *n > 0.0)?;
@@ -254,7 +261,8 @@ fn program(folder: &Folder) -> Option<Section> {
     }
     table.measured(folder, "page", "the live page open, CPU of a core", || {
         let run = folder.outcome("page.json")?;
-        let admin: f64 = run.server.as_ref()?.kinds.iter().filter(|(kind, _)| kind.starts_with("admin")).map(|k| k.1).sum();
+        let admin: f64 =
+            run.server.as_ref()?.kinds.iter().filter(|(kind, _)| kind.starts_with("admin")).map(|k| k.1).sum();
         let n = count(run.counts.get("devices").copied());
         Some(vec![format!("{:.2} % at {n} conversations", admin * 100.0), "≤ 1 %".to_owned()])
     });
@@ -269,8 +277,16 @@ fn counts(folder: &Folder) -> Option<Section> {
 }
 
 fn soak(folder: &Folder) -> Option<Section> {
-    let mut table =
-        Table::new(&["What", "Conversations", "Took", "Turns", "On time", "Errors", "Resident after a fifth", "At the end"]);
+    let mut table = Table::new(&[
+        "What",
+        "Conversations",
+        "Took",
+        "Turns",
+        "On time",
+        "Errors",
+        "Resident after a fifth",
+        "At the end",
+    ]);
     table.measured(folder, "soak", "conversations without end", || {
         let run = folder.outcome("soak.json")?;
         let memory = super::pictures::memory(folder);

@@ -80,6 +80,8 @@ pub const NEVER: u64 = u64::MAX;
 pub struct Device {
     /// Its number among all.
     pub index: u32,
+    /// Part of its addresses, from the seed: two load tools with different seeds have different devices.
+    pub household: u8,
     /// Its identity.
     pub id: u16,
     /// How it behaves.
@@ -145,6 +147,7 @@ impl Device {
     pub fn new(index: u32, behaviour: Behaviour, due: u64) -> Device {
         Device {
             index,
+            household: 1,
             // Neighbours must not be each other's neighbours in the tone code.
             id: (index as u16).wrapping_mul(40_503).wrapping_add(1),
             behaviour,
@@ -194,12 +197,13 @@ impl Device {
     /// Its MAC address.
     pub fn mac(&self) -> String {
         let [a, b, c, d] = self.index.to_be_bytes();
-        format!("02:10:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
+        let household = self.household.wrapping_add(15);
+        format!("02:{household:02x}:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
     }
 
     /// Its UUID.
     pub fn uuid(&self) -> String {
-        format!("766f786c-616e-4c6f-8061-{:012x}", self.index)
+        format!("766f786c-616e-4c6f-8061-{:04x}{:08x}", self.household, self.index)
     }
 
     /// Forgets the connection and everything that belonged to it.
@@ -223,6 +227,9 @@ mod tests {
     fn a_device_is_small_and_has_a_name_of_its_own() {
         assert!(size_of::<Device>() <= 384, "{}", size_of::<Device>());
         let device = |i| Device::new(i, Behaviour::Talk, 0);
+        let other = Device { household: 2, ..device(258) };
+        assert_eq!(other.mac(), "02:11:00:00:01:02");
+        assert_ne!(other.uuid(), device(258).uuid());
         assert_eq!((device(258).mac(), device(1).uuid().len()), ("02:10:00:00:01:02".into(), 36));
         let ids: std::collections::BTreeSet<u16> = (0..65_536).map(|i| device(i).id).collect();
         assert_eq!(ids.len(), 65_536);

@@ -5,6 +5,7 @@ use super::device::{Behaviour, Device, NEVER, Phase};
 use super::tally::{Tally, Time};
 use super::waiting::Waiting;
 use super::{Live, Plan, wire};
+use crate::scenario::Arrival;
 use mio::{Interest, Token, net::TcpStream};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -50,7 +51,10 @@ impl<'a> Fleet<'a> {
     pub fn new(plan: &'a Plan, live: &'a Live, started: Instant, first: u32, step: u32) -> io::Result<Fleet<'a>> {
         let devices: Vec<Device> = (first..plan.scenario.devices)
             .step_by(step as usize)
-            .map(|index| Device::new(index, plan.behaviour(index), plan.arrival_ns(index)))
+            .map(|index| Device {
+                household: plan.scenario.seed as u8,
+                ..Device::new(index, plan.behaviour(index), plan.arrival_ns(index))
+            })
             .collect();
         let mut fleet = Fleet {
             plan,
@@ -162,7 +166,9 @@ impl<'a> Fleet<'a> {
         self.devices[i].due = due;
         let late = self.now().saturating_sub(due);
         self.dial(i);
-        if self.devices[i].phase == Phase::Connecting {
+        // Of many that are due at one instant most are dialled later, by anybody; what that costs is in the time to connect.
+        let is_apart = matches!(self.plan.scenario.arrival, Arrival::Ramp { .. });
+        if is_apart && self.devices[i].phase == Phase::Connecting {
             self.tally.time(Time::SendLag, late);
         }
     }

@@ -114,7 +114,9 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Option<Parsed>
         }
     }
     match find::parse(own)? {
-        Some(_) if command.is_empty() => Err("stage needs a command after --; see voxlane-load stage --help".to_owned()),
+        Some(_) if command.is_empty() => {
+            Err("stage needs a command after --; see voxlane-load stage --help".to_owned())
+        }
         Some(options) => Ok(Some((options, command))),
         None => Ok(None),
     }
