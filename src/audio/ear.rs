@@ -6,8 +6,11 @@
 //!                                                         \-> gain -> preroll (until the onset) -> queue -> PcmBlocks
 //! ```
 //!
-//! An ear has 58 KiB (measured in `tests/ear_alloc.rs`, which also shows that hearing allocates nothing): pre-roll 19, decoder
-//! 18, detectors 12, room for packets 8. The first utterance adds 190 KiB for its audio; a longer one than 6 s doubles that until
+//! While nobody speaks, packets in which their encoder found no voice are put on a shelf as they are, and decoded only when one
+//! comes in which it did: then they are the pre-roll.
+//!
+//! An ear has 60 KiB (measured in `tests/ear_alloc.rs`, which also shows that hearing allocates nothing): pre-roll 19, decoder
+//! 18, detectors 12, room for packets 8, shelf 2. The first utterance adds 190 KiB for its audio; a longer one than 6 s doubles that until
 //! the ear is given back. A PCM uplink at another rate than 16 kHz adds a resampler of about 30.
 
 use super::dsp::{self, DcBlock, Gain, GainRules};
@@ -17,6 +20,7 @@ use super::pcm::PcmBlock;
 use super::preroll::Preroll;
 use super::queue::{AudioQueue, Budget, QueueRules, QueueTotals};
 use super::resample::Resampler;
+use super::shelf::Shelf;
 use super::vad::{Engine, Vad, WINDOW};
 use crate::format::{Codec, UplinkFormat};
 use crate::ids::Ticket;
@@ -89,6 +93,9 @@ pub struct Ear {
     endpoint: Endpoint,
     meter: VoicedMeter,
     preroll: Preroll,
+    shelf: Shelf,
+    /// A packet off the shelf; kept for its memory.
+    packet: Vec<u8>,
     queue: AudioQueue,
     listening: Listening,
     /// Samples for which voice is still ignored.
@@ -119,6 +126,8 @@ struct Found {
 
 /// Longest packet, samples at 16 kHz: 120 ms.
 const PACKET_SAMPLES: usize = 1_920;
+/// A quiet packet off the shelf that needs no more memory: any that devices send.
+const SHELVED_BYTES: usize = 512;
 
 impl Ear {
     fn new(engine: Engine, rules: EndpointRules, gain: GainRules, budget: Arc<Budget>) -> Ear {
@@ -134,6 +143,8 @@ impl Ear {
             endpoint: Endpoint::new(rules),
             meter: VoicedMeter::default(),
             preroll: Preroll::new(kept),
+            shelf: Shelf::new(kept as u32),
+            packet: Vec::with_capacity(SHELVED_BYTES),
             queue: AudioQueue::new(QueueRules::default(), budget),
             listening: Listening::Endpointed,
             mute: 0,
@@ -149,6 +160,7 @@ impl Ear {
         self.mute = endpoint::samples(u32::try_from(mute.as_millis()).unwrap_or(u32::MAX));
         self.vad.restart();
         self.preroll.clear();
+        self.shelf.clear();
         self.forget();
     }
 
@@ -157,6 +169,10 @@ impl Ear {
         if packet.is_empty() {
             return Ok(Heard::default());
         }
+        if let Some(samples) = self.spared(packet)? {
+            return Ok(Heard { ms: samples / 16, voiced: false, edge: None });
+        }
+        self.clear_shelf();
         self.pcm.clear();
         let ms = self.source.read(packet, &mut self.pcm)?;
         if self.stage == Stage::Over {
@@ -176,6 +192,40 @@ impl Ear {
             Listening::Manual => self.follow_button(),
         };
         Ok(Heard { ms, voiced: found.voiced, edge })
+    }
+
+    /// Samples of a packet that need not be decoded: nobody will hear it, or nobody speaks in it and it goes on the shelf.
+    fn spared(&mut self, packet: &[u8]) -> Result<Option<u32>, PacketFault> {
+        let is_opus = self.source.format.is_some_and(|format| format.codec == Codec::Opus);
+        let is_over = self.stage == Stage::Over;
+        let is_awaited = self.stage == Stage::Waiting
+            && self.listening == Listening::Endpointed
+            && self.vad.engine() == Engine::Auto
+            && self.mute == 0
+            && !self.endpoint.is_voice();
+        if !is_opus || !(is_over || is_awaited && opus::is_quiet(packet)) {
+            return Ok(None);
+        }
+        let samples = opus::packet_samples(packet, 16_000).map_err(|_| PacketFault::Undecodable)?;
+        let is_spared = is_over || self.shelf.push(packet, samples as u16);
+        Ok(is_spared.then_some(samples as u32))
+    }
+
+    /// Hears what is on the shelf, as the quiet that it is.
+    fn clear_shelf(&mut self) {
+        while self.shelf.pop(&mut self.packet) {
+            self.pcm.clear();
+            if self.source.read(&self.packet, &mut self.pcm).is_err() {
+                continue;
+            }
+            self.dc.process(&mut self.pcm);
+            let endpoint = &mut self.endpoint;
+            self.vad.hear(&self.pcm, |_| {
+                endpoint.window(0.0, WINDOW as u32);
+            });
+            self.gain.process(&mut self.pcm);
+            self.preroll.push(&self.pcm);
+        }
     }
 
     /// Ends the utterance now (manual stop, length cap, stalled device): `None` when too little voice was in it, and then it is

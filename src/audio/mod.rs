@@ -19,6 +19,7 @@ pub mod phrase;
 pub mod preroll;
 pub mod queue;
 pub mod resample;
+pub mod shelf;
 pub mod vad;
 
 #[cfg(test)]

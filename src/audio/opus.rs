@@ -64,6 +64,20 @@ pub fn packet_samples(packet: &[u8], rate: u32) -> Result<usize, OpusFault> {
     Ok(samples as usize)
 }
 
+/// Whether the packet's own encoder found no voice in it: it says so in the first bits of a SILK frame, one for each 20 ms (RFC
+/// 6716, 4.2.3), and by leaving the frame out (discontinuous transmission). It calls voice whatever is more likely than 5 % to be
+/// some, so "quiet" can be relied on. `false` wherever that cannot be seen: CELT, hybrid, stereo, several frames in a packet.
+pub fn is_quiet(packet: &[u8]) -> bool {
+    let Some(&toc) = packet.first() else { return true };
+    let (config, is_stereo, code) = (toc >> 3, toc & 4 != 0, toc & 3);
+    if config >= 12 || is_stereo || code != 0 {
+        return false;
+    }
+    // 10, 20, 40 and 60 ms; the first two have one flag.
+    let flags = [1, 1, 2, 3][usize::from(config % 4)];
+    packet.get(1).is_none_or(|first| first >> (8 - flags) == 0)
+}
+
 /// Decodes one stream of packets to mono samples. About 18 KiB.
 pub struct Decoder {
     state: State,
@@ -335,7 +349,7 @@ fn packet_len(packet: &[u8]) -> Result<i32, OpusFault> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audio::tests::signals::{Lcg, energy, tone};
+    use crate::audio::tests::signals::{Lcg, energy, pink, recording, tone};
 
     #[test]
     fn an_effort_travels_in_a_word() {
@@ -451,6 +465,31 @@ mod tests {
         // Code 3 with 63 frames of 60 ms would be 3.8 s: longer than Opus allows.
         assert_eq!(decoder.decode(&[0x5b, 63], &mut out), Err(OpusFault::Malformed));
         assert_eq!(decoder.decode(&[0x58], &mut out[..959]), Err(OpusFault::Room));
+    }
+
+    #[test]
+    fn quiet_packets_are_known_without_being_decoded() {
+        let device = EncoderSettings::device(16_000);
+        let share = |pcm: &[i16], samples: usize| {
+            let packets = encode_all(device, samples, pcm);
+            packets.iter().filter(|packet| is_quiet(packet)).count() * 100 / packets.len()
+        };
+        for samples in [320, 640, 960] {
+            assert!(share(&vec![0; 160_000], samples) >= 98);
+            let speech = share(&recording("en-librispeech-1995-1837-0001.wav"), samples);
+            assert!(speech <= 15, "{speech} % of speech in packets of {samples} samples");
+        }
+        let hum = share(&pink(1, 0.005, 160_000), 960);
+        assert!(hum >= 80, "{hum} % of a room's noise");
+        // Left out altogether, and what does not tell: CELT, stereo, three frames.
+        assert_eq!(
+            [&[][..], &[0x58], &[0xf8, 0], &[0x5c, 0], &[0x5b, 3]].map(is_quiet),
+            [true, true, false, false, false]
+        );
+        assert_eq!(
+            [[0x58, 0x1f], [0x58, 0x20], [0x48, 0x7f], [0x48, 0x80]].map(|p| is_quiet(&p)),
+            [true, false, true, false]
+        );
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! webrtc-vad costs 4 µs per 60 ms but takes key clicks and strong noise for speech; earshot costs 25 µs and does not
 //! (the figures stand in the tests). The gate spares most of earshot's work in a quiet room; what it decides is only *whether to ask*. When it
 //! opens, earshot hears the last windows first: it remembers, and a cold start would miss the first syllable. In the middle of
-//! a voice its answer holds for some windows (`Trust`), which spares about a third of its work and moves no border.
+//! a voice its answer holds for some windows (`Trust`), which spares half of its work and moves no border.
 
 use super::dsp;
 use webrtc_vad::{SampleRate, VadMode};
@@ -197,13 +197,13 @@ struct Trust {
 
 impl Trust {
     /// What is clear.
-    const CLEAR: f32 = 0.7;
+    const CLEAR: f32 = 0.6;
     /// Clear answers before one is trusted.
-    const SURE: u32 = 4;
+    const SURE: u32 = 2;
     /// Windows for which one holds: 256 ms.
     const SPARED: u32 = 16;
-    /// Least energy for it, as a part of the voice's: -6 dB.
-    const LEAST: f32 = 0.25;
+    /// Least energy for it, as a part of the voice's: -10 dB.
+    const LEAST: f32 = 0.1;
 
     /// The score to go by without asking, if one may.
     fn spare(&mut self, energy: f32) -> Option<f32> {

@@ -3,7 +3,7 @@
 use super::signals::{clicks, pink, recording, tone, white};
 use crate::audio::ear::{Ear, EarPool, Edge, Listening, PacketFault, Utterance};
 use crate::audio::endpoint::EndpointRules;
-use crate::audio::opus::{ENCODED_BYTES_MAX, Encoder, EncoderSettings};
+use crate::audio::opus::{Decoder, ENCODED_BYTES_MAX, Encoder, EncoderSettings};
 use crate::audio::resample::Resampler;
 use crate::audio::vad::Engine;
 use crate::format::{Codec, UplinkFormat};
@@ -201,6 +201,38 @@ fn a_false_start_is_taken_back_and_the_next_word_counts() {
     );
     let totals = ear.take_totals();
     assert_eq!((totals.dropped, totals.overflows), ((0, 0), 0), "nothing was lost to a bound");
+}
+
+#[test]
+fn what_lies_on_the_shelf_is_the_pre_roll() {
+    for (level, name) in [(0.0, "in silence"), (0.003, "in a room"), (0.02, "in noise")] {
+        let mut speech = between_pauses(&recording(ZH), 3_000, 1_200);
+        let noise = pink(5, level, speech.len());
+        speech.iter_mut().zip(noise).for_each(|(a, b)| *a = a.saturating_add(b));
+        let packets = opus(&speech, EncoderSettings::device(16_000), 60);
+        // The same samples as PCM: there every packet is heard.
+        let (mut decoder, mut decoded) = (Decoder::new(16_000).unwrap(), vec![0; 1_920]);
+        let heard: Vec<i16> = packets
+            .iter()
+            .flat_map(|packet| {
+                let samples = decoder.decode(packet, &mut decoded).unwrap();
+                decoded[..samples].to_vec()
+            })
+            .collect();
+        let (mut lazy, mut diligent) = (ear(Engine::Auto, OPUS), ear(Engine::Auto, PCM));
+        let mut audio = [Vec::new(), Vec::new()];
+        let mut found = [Vec::new(), Vec::new()];
+        for (n, (ear, packets)) in
+            [(&mut lazy, packets), (&mut diligent, pcm(&heard, 16_000, 1))].into_iter().enumerate()
+        {
+            found[n] = edges(ear, &packets);
+            audio[n] = pour(ear).0;
+        }
+        let [(onset, end, u), (onset_all, end_all, all)] = found.each_ref().map(|edges| one_utterance(edges, name));
+        assert!(onset.abs_diff(onset_all) <= 60 && end.abs_diff(end_all) <= 60, "{name}: {found:?}");
+        assert!(u.length.abs_diff(all.length) <= Duration::from_millis(60), "{name}: {u:?}, {all:?}");
+        assert!(audio[0].len().abs_diff(audio[1].len()) <= 960, "{name}");
+    }
 }
 
 #[test]
