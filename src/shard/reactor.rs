@@ -93,8 +93,8 @@ impl Reactor {
         self.spin = spin;
     }
 
-    /// Waits end no closer to each other than this, whatever happens meanwhile, but for deadlines: what comes in between is
-    /// found together, and whoever rings pays no system call.
+    /// Waits end no closer to each other than this, whatever happens meanwhile: what comes in between is found together, and
+    /// whoever rings pays no system call. A deadline may be missed by as much.
     pub fn rest(&mut self, rest: Duration) {
         self.rest = rest;
     }
@@ -159,8 +159,8 @@ impl Reactor {
 
     /// Sleeps through what is left of the rest, then looks; whether sockets have news. `None`: nothing was left.
     fn take_rest(&mut self, until: Instant, began: Instant) -> io::Result<Option<bool>> {
-        let end = until.min(self.woke + self.rest);
-        if self.rest.is_zero() || end.until(began) < REST_LEAST {
+        let end = self.woke + self.rest;
+        if self.rest.is_zero() || until <= began || end.until(began) < REST_LEAST {
             return Ok(None);
         }
         made(Call::Wait);

@@ -15,15 +15,16 @@ struct Level {
     until: u128,
     /// Reply packets that leave together.
     group: u32,
-    /// Time between the beginnings of passes, at least. Small against the 5 ms by which a packet may be late.
+    /// Time between the beginnings of passes, at least, and so the most by which a packet is late for it: of the 5 ms that it may
+    /// be.
     rest: Duration,
 }
 
 const LEVELS: [Level; 4] = [
     Level { from: 0, until: 0, group: 1, rest: Duration::ZERO },
     Level { from: 50, until: 30, group: 2, rest: Duration::ZERO },
-    Level { from: 60, until: 35, group: 2, rest: Duration::from_micros(500) },
-    Level { from: 75, until: 50, group: 2, rest: Duration::from_micros(1_000) },
+    Level { from: 60, until: 35, group: 2, rest: Duration::from_micros(1_000) },
+    Level { from: 75, until: 50, group: 2, rest: Duration::from_micros(2_000) },
 ];
 /// Time over which the share is taken.
 const SPAN: Duration = Duration::from_secs(1);
@@ -88,10 +89,10 @@ mod tests {
     #[test]
     fn up_at_once_and_down_step_by_step_well_below() {
         assert_eq!(levels(&[490, 500, 310, 300, 290, 490]), [(1, 0), (2, 0), (2, 0), (2, 0), (1, 0), (1, 0)]);
-        assert_eq!(levels(&[600, 400, 350, 340, 340]), [(2, 500), (2, 500), (2, 500), (2, 0), (2, 0)]);
+        assert_eq!(levels(&[600, 400, 350, 340, 340]), [(2, 1_000), (2, 1_000), (2, 1_000), (2, 0), (2, 0)]);
         assert_eq!(
             levels(&[900, 600, 500, 490, 100, 100, 100]),
-            [(2, 1_000), (2, 1_000), (2, 1_000), (2, 500), (2, 0), (1, 0), (1, 0)]
+            [(2, 2_000), (2, 2_000), (2, 2_000), (2, 1_000), (2, 0), (1, 0), (1, 0)]
         );
     }
 
