@@ -6,6 +6,7 @@ use crate::{TURN, count, heard, packets_of_sentences, sentences};
 use serde_json::{Value, json};
 use socket2::{Domain, Socket, Type};
 use std::net::TcpStream;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use tungstenite::client::IntoClientRequest;
 
@@ -140,27 +141,26 @@ fn ten_who_talk_at_once_to_one_recogniser_are_answered_or_told_that_it_is_busy()
         ("phrases.busy_en", r#""Busy.""#),
         ("phrases.apology_en", r#""Sorry.""#),
     ]);
-    let said = std::thread::scope(|scope| {
+    // In the order in which they end.
+    let said = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
         let talk = || {
             let mut client = rig.device();
             client.listen("start", "manual");
             client.sound(600, true);
             client.listen("stop", "");
-            let begin = Instant::now();
             let turn = client.until("tts:stop");
+            said.lock().unwrap().push(sentences(&turn).join(" "));
             assert_eq!((count(&turn, "tts:start"), count(&turn, "tts:stop")), (1, 1), "{:?}", kinds(&turn));
-            assert_eq!(packets_of_sentences(&turn).len(), 1, "{:?}", kinds(&turn));
-            println!("{:?} after {:?}", sentences(&turn), begin.elapsed());
             client.quiet(100);
-            sentences(&turn)[0].to_owned()
         };
-        let talks: Vec<_> = (0..DEVICES).map(|_| scope.spawn(talk)).collect();
-        talks.into_iter().map(|talk| talk.join().unwrap()).collect::<Vec<_>>()
+        (0..DEVICES).for_each(|_| drop(scope.spawn(talk)));
     });
+    let said = said.into_inner().unwrap();
     let times = |what: &str| said.iter().filter(|said| *said == what).count();
-    // Nobody waited in vain: that would have been an apology.
-    assert!(times("Ok.") >= 2 && times("Busy.") >= 2 && times("Sorry.") == 0, "{said:?}");
-    assert_eq!(times("Ok.") + times("Busy."), DEVICES);
+    // Nobody waited in vain: that would have been an apology, or a "busy" at the very end.
+    assert!(times("Ok.") >= 2 && times("Busy.") >= 2 && said.last().is_some_and(|last| last == "Ok."), "{said:?}");
+    assert_eq!(times("Ok.") + times("Busy."), DEVICES, "{said:?}");
     let overload = rig.metric("voxlane_jobs_total", r#"result="overload""#);
     assert_eq!(overload, times("Busy.") as f64);
     assert_eq!(rig.metric("voxlane_jobs_total", r#"result="timeout""#), 0.0);
