@@ -10,7 +10,7 @@
 //! | [`report`] | a run as one HTML file |
 //! | [`find`] | how many conversations one core carries, and why not more |
 //! | [`compare`] | two servers or configurations, and how sure the difference is |
-//! | [`bench`] | a folder of measurements as the tables and charts of BENCHMARKS.md |
+//! | [`mod@bench`] | a folder of measurements as the tables and charts of BENCHMARKS.md |
 
 #![warn(missing_docs)]
 
