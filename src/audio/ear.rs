@@ -10,8 +10,8 @@
 //! comes in which it did: then they are the pre-roll.
 //!
 //! An ear has 60 KiB (measured in `tests/ear_alloc.rs`, which also shows that hearing allocates nothing): pre-roll 19, decoder
-//! 18, detectors 12, room for packets 8, shelf 2. The first utterance adds 190 KiB for its audio; a longer one than 6 s doubles that until
-//! the ear is given back. A PCM uplink at another rate than 16 kHz adds a resampler of about 30.
+//! 18, detectors 12, room for packets 8, shelf 2. The first utterance adds 190 KiB for its audio; a longer one than 6 s doubles
+//! that until the ear is given back. A PCM uplink at another rate than 16 kHz adds a resampler of about 30.
 
 use super::dsp::{self, DcBlock, Gain, GainRules};
 use super::endpoint::{self, Border, Endpoint, EndpointRules, VoicedMeter};

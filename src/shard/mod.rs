@@ -5,7 +5,8 @@
 //! ```
 //!
 //! The order is the policy: what has a deadline goes before what is new, and between two packets of somebody's audio the frame
-//! timer is looked at again. Neighbours: `net` gives streams, `wire` their meaning, `session` the decisions, `lanes` the way to
+//! timer is looked at again. A shard that has much to do works in larger pieces: it rests up to 2 ms between passes and lets reply
+//! packets leave in pairs (`strain`). Neighbours: `net` gives streams, `wire` their meaning, `session` the decisions, `lanes` the way to
 //! workers. Never here: a wait outside [`reactor`], a lock, a name lookup, a file.
 //!
 //! [`Shard::pass`] is given the time and who is ready, so tests drive it without sockets; [`site`] puts shards on threads.
