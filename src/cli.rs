@@ -18,6 +18,13 @@ pub enum Command {
     },
     /// Hold a spoken conversation with ourselves and exit.
     Demo(Demo),
+    /// Look at what is remembered, or erase it.
+    Memory {
+        /// The configuration file; none is embedded defaults.
+        config: Option<PathBuf>,
+        /// What to do.
+        action: MemoryAction,
+    },
     /// Print the help.
     Help,
     /// Print the version.
@@ -35,6 +42,19 @@ pub struct Demo {
     pub text: Option<String>,
     /// Play the sound on this machine.
     pub play: bool,
+}
+
+/// What to do with the memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MemoryAction {
+    /// Name every device, and how much is remembered of it.
+    List,
+    /// Print a device's turns for people.
+    Show(String),
+    /// Print a device's turns as JSON, one object a line.
+    Export(String),
+    /// Remove everything of a device.
+    Erase(String),
 }
 
 /// A command line that cannot be understood.
@@ -64,6 +84,8 @@ Usage:
   voxlane check [--config FILE]       explain the configuration in force, try each provider once
   voxlane demo  [--lang en|zh] [--text TEXT] [--play] [--config FILE]
                                       hold a spoken conversation over a real socket, and exit
+  voxlane memory list | show | export | erase  [--device ID] [--config FILE]
+                                      what is remembered of devices; also while a server runs
   voxlane --version | --help
 
 Without a file the embedded defaults are in force: local recognition (Whisper base), the built-in offline responder,
@@ -78,6 +100,7 @@ Examples:
   VOXLANE_LLM_PROVIDER=openai VOXLANE_LLM_BASE_URL=http://127.0.0.1:11434/v1 VOXLANE_LLM_MODEL=qwen3 voxlane serve
   voxlane check --config voxlane.toml
   voxlane demo --lang en --text \"What is twelve times three?\"
+  voxlane memory export --device aa:bb:cc:dd:ee:ff --config voxlane.toml
 
 Exit codes:
   0  all went well
@@ -94,6 +117,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, M
     let mut verb: Option<String> = None;
     let mut demo = Demo::default();
     let mut only_demo: Option<&str> = None;
+    let mut action: Option<String> = None;
+    let mut device: Option<String> = None;
     while let Some(argument) = parser.next().map_err(misuse)? {
         match argument {
             Short('h') | Long("help") => return Ok(Command::Help),
@@ -115,7 +140,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, M
                 only_demo = Some("--play");
                 demo.play = true;
             }
+            Long("device") => device = Some(text(parser.value().map_err(misuse)?)?),
             Value(word) if verb.is_none() => verb = Some(text(word)?),
+            Value(word) if verb.as_deref() == Some("memory") && action.is_none() => action = Some(text(word)?),
             other => return Err(unexpected(other)),
         }
     }
@@ -123,18 +150,43 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, M
     if let (Some(option), false) = (only_demo, verb == "demo") {
         return Err(Misuse(format!("{option} belongs to 'voxlane demo'")));
     }
+    if device.is_some() && verb != "memory" {
+        return Err(Misuse("--device belongs to 'voxlane memory'".to_owned()));
+    }
     match verb.as_str() {
+        "memory" => Ok(Command::Memory { config: demo.config, action: memory_action(action, device)? }),
         "serve" => Ok(Command::Serve { config: demo.config }),
         "check" => Ok(Command::Check { config: demo.config }),
         "demo" => Ok(Command::Demo(demo)),
         "help" => Ok(Command::Help),
         "version" => Ok(Command::Version),
-        other => {
-            Err(Misuse(match crate::config::mistake::nearest(other, ["serve", "check", "demo", "help", "version"]) {
+        other => Err(Misuse(
+            match crate::config::mistake::nearest(other, ["serve", "check", "demo", "memory", "help", "version"]) {
                 Some(near) => format!("unknown command '{other}', did you mean '{near}'?"),
-                None => format!("unknown command '{other}'; commands are serve, check, demo"),
-            }))
+                None => format!("unknown command '{other}'; commands are serve, check, demo, memory"),
+            },
+        )),
+    }
+}
+
+fn memory_action(action: Option<String>, device: Option<String>) -> Result<MemoryAction, Misuse> {
+    const ACTIONS: [&str; 4] = ["list", "show", "export", "erase"];
+    let action = action.ok_or_else(|| Misuse("'voxlane memory' does one of: list, show, export, erase".to_owned()))?;
+    let whose = |device: Option<String>| {
+        device.filter(|id| !id.is_empty()).ok_or_else(|| Misuse(format!("'voxlane memory {action}' needs --device ID")))
+    };
+    match action.as_str() {
+        "list" if device.is_some() => {
+            Err(Misuse("'voxlane memory list' names all devices; leave --device out".to_owned()))
         }
+        "list" => Ok(MemoryAction::List),
+        "show" => Ok(MemoryAction::Show(whose(device)?)),
+        "export" => Ok(MemoryAction::Export(whose(device)?)),
+        "erase" => Ok(MemoryAction::Erase(whose(device)?)),
+        other => Err(Misuse(match crate::config::mistake::nearest(other, ACTIONS) {
+            Some(near) => format!("unknown '{other}', did you mean 'voxlane memory {near}'?"),
+            None => format!("'voxlane memory' does one of list, show, export, erase; not '{other}'"),
+        })),
     }
 }
 
@@ -143,7 +195,7 @@ fn text(word: OsString) -> Result<String, Misuse> {
 }
 
 fn unexpected(argument: lexopt::Arg<'_>) -> Misuse {
-    const OPTIONS: [&str; 6] = ["--config", "--lang", "--text", "--play", "--help", "--version"];
+    const OPTIONS: [&str; 7] = ["--config", "--lang", "--text", "--play", "--device", "--help", "--version"];
     let written = match &argument {
         lexopt::Arg::Long(name) => format!("--{name}"),
         lexopt::Arg::Short(letter) => format!("-{letter}"),
@@ -175,6 +227,9 @@ mod tests {
         check("--config=a.toml check", Ok(Command::Check { config: Some("a.toml".into()) }));
         let demo = Demo { language: Some("zh".into()), play: true, ..Demo::default() };
         check("demo --lang zh --play", Ok(Command::Demo(demo)));
+        let memory = |action| Ok(Command::Memory { config: None, action });
+        check("memory list", memory(MemoryAction::List));
+        check("memory export --device a:b", memory(MemoryAction::Export("a:b".into())));
         check("-h", Ok(Command::Help));
         check("serve --version", Ok(Command::Version));
     }
@@ -185,6 +240,10 @@ mod tests {
         check("serve --confg a", Err("unexpected '--confg', did you mean '--config'?"));
         check("demo --lang fr", Err("--lang is en or zh, not 'fr'"));
         check("serve --play", Err("--play belongs to 'voxlane demo'"));
+        check("memory", Err("'voxlane memory' does one of: list, show, export, erase"));
+        check("memory erase", Err("'voxlane memory erase' needs --device ID"));
+        check("memory exprot --device a", Err("unknown 'exprot', did you mean 'voxlane memory export'?"));
+        check("serve --device a", Err("--device belongs to 'voxlane memory'"));
         check("serve now", Err("unexpected 'now'"));
     }
 }

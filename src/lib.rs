@@ -34,6 +34,7 @@
 //! | [`shard`] | the pinned loop |
 //! | [`providers`] | outside services and programs, one file each |
 //! | [`workers`] | threads that may wait, and call providers |
+//! | [`memory`] | dialogues on disk: the log, its repair, its one writer |
 //! | [`resilience`] | what kind of trouble a failure is, and what follows: again, another, or none |
 //! | [`metrics`] | counting where it happens |
 //! | [`admin`] | control-plane HTTP: OTA, the live page, metrics, health |
@@ -54,6 +55,7 @@
 //! | `job` | values, audio::pcm, resilience::fault |
 //! | `lanes` | values, job, audio::pcm |
 //! | `session` | values, wire, audio, job, resilience::fault |
+//! | `memory` | values, session, lanes, metrics |
 //! | `net` | values, metrics |
 //! | `providers` | values, job, audio, resilience::fault |
 //! | `workers` | values, job, lanes, audio, providers, resilience, metrics |
@@ -88,6 +90,7 @@ pub mod job;
 pub mod lanes;
 pub mod limits;
 pub mod log;
+pub mod memory;
 pub mod metrics;
 pub mod net;
 pub mod providers;

@@ -202,6 +202,10 @@ pub const SENTENCES_AHEAD: usize = 2;
 pub const DIALOGUE_TURNS: usize = 20;
 /// Estimated tokens in the dialogue's window.
 pub const DIALOGUE_TOKENS: usize = 3_000;
+/// What is kept of older turns: about 300 tokens, a tenth of the window.
+pub const SUMMARY_BYTES: usize = 1_200;
+/// What one older turn leaves in the summary: a spoken question is shorter.
+pub const SUMMARY_LINE_BYTES: usize = 120;
 /// Frames we may be ahead of the playhead whatever the configuration says (device queue: 40 packets).
 pub const LEAD_FRAMES: u32 = 6;
 
@@ -322,3 +326,25 @@ pub const CHILD_READ_BYTES: usize = 8 * 1024;
 pub const CHILD_COMPLAINT_BYTES: usize = 200;
 /// How long a child that has closed its output may take to exit before it is killed.
 pub const CHILD_EXIT: Duration = Duration::from_millis(500);
+
+// --- Memory -------------------------------------------------------------------------------------------------------------
+
+/// Payload of one record: a checkpoint of a full window ([`DIALOGUE_TOKENS`] of Chinese are about 9 KB; an operator may ask for
+/// 100,000) is the longest. A turn is cut to it ([`REPLY_BYTES`] and [`TYPED_TEXT_BYTES`] fit); a longer checkpoint is left out.
+pub const MEMORY_RECORD_BYTES: usize = 512 * 1024;
+/// One file of the log: rewritten in one piece by retention and erasure, read in one piece at the start.
+pub const MEMORY_SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
+/// Turns of a device between its checkpoints: what is read, beside the checkpoint, when it comes back.
+pub const MEMORY_CHECKPOINT_TURNS: usize = 32;
+/// Devices that are remembered; each takes about half a KiB of memory. A further one is served, and not remembered.
+pub const MEMORY_DEVICES: usize = 200_000;
+/// Records that wait in memory while the disk takes none; the newest are then not written.
+pub const MEMORY_PENDING: usize = 8 * 1024;
+/// Their bytes.
+pub const MEMORY_PENDING_BYTES: usize = 16 * 1024 * 1024;
+/// Copies of damaged files that are kept; at this number a damaged file is still served from, but not rebuilt.
+pub const MEMORY_QUARANTINE: usize = 64;
+/// How long `voxlane memory erase` waits for the running server, which writes files of 16 MiB anew.
+pub const MEMORY_ERASE: Duration = Duration::from_secs(120);
+/// How long the running server waits for a word at its memory's door.
+pub const MEMORY_DOOR: Duration = Duration::from_secs(2);

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use voxlane::cli::{self, Command, exit};
 use voxlane::metrics::allocations::Counting;
-use voxlane::server::{check, demo, serve};
+use voxlane::server::{check, demo, memory, serve};
 
 /// Allocations are counted by thread, so that `/stats.json` can tell those of each frame.
 #[global_allocator]
@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         Command::Serve { config } => serve::run(config.as_deref()),
         Command::Check { config } => check::run(config.as_deref()),
         Command::Demo(wishes) => demo::run(&wishes),
+        Command::Memory { config, action } => memory::run(config.as_deref(), &action),
         Command::Help => say(cli::HELP),
         Command::Version => say(&format!("voxlane {}\n", env!("CARGO_PKG_VERSION"))),
     })

@@ -86,7 +86,7 @@ impl Clock {
 }
 
 /// Wall-clock time: milliseconds since the Unix epoch, UTC. For tokens, logs and the device's clock; never for a timeout.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct UnixMs(pub u64);
 
 impl UnixMs {

@@ -54,13 +54,21 @@ impl Config {
             },
             alerts: Alerts::read(r),
             log: Log::read(r),
-            state: State {
-                dir: r
-                    .path("state", "dir", "Where secrets and memory are kept; empty = the XDG state folder.")
-                    .unwrap_or_else(default_state_dir),
-            },
+            memory: Memory::read(r),
+            state: State { dir: default_state_dir() },
         }
+        .with_state(r)
         .check(r)
+    }
+
+    /// Where things are kept: the memory lies in the state folder unless told otherwise.
+    fn with_state(mut self, r: &mut Reader<'_>) -> Config {
+        let dir = r.path("state", "dir", "Where secrets and memory are kept; empty = the XDG state folder.");
+        self.state.dir = dir.unwrap_or(self.state.dir);
+        if self.memory.path.as_os_str().is_empty() {
+            self.memory.path = self.state.dir.join("memory");
+        }
+        self
     }
 
     /// Values that are well-formed each and do not fit together.
@@ -482,6 +490,13 @@ impl Auth {
             allow: r.list("auth", "allow", &[], "Device-Ids that OTA gives a token to."),
             secret: read_secret(r),
         }
+    }
+}
+
+impl Memory {
+    fn read(r: &mut Reader<'_>) -> Memory {
+        let path = r.path("memory", "path", "Folder of what is remembered; empty = memory in state.dir.");
+        Memory { path: path.unwrap_or_default() }
     }
 }
 

@@ -29,6 +29,7 @@ pub struct Config {
     pub admin: Admin,
     pub alerts: Alerts,
     pub log: Log,
+    pub memory: Memory,
     pub state: State,
 }
 
@@ -234,6 +235,13 @@ pub struct Log {
     pub json: bool,
     pub level: String,
     pub store: Option<store::Rules>,
+}
+
+/// What is remembered of devices.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct Memory {
+    pub path: PathBuf,
 }
 
 /// What is kept on disk.

@@ -31,6 +31,7 @@ pub fn run(wishes: &Demo) -> u8 {
     }
     config.listen.public = String::new();
     config.state.dir = folder.clone();
+    config.memory.path = folder.join("memory");
     let server = match Server::start(config) {
         Ok(server) => server,
         Err(fault) => return serve::refuse(&fault),

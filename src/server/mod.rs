@@ -10,6 +10,7 @@ pub mod banner;
 pub mod check;
 pub mod demo;
 pub mod effort;
+pub mod memory;
 pub mod providers;
 pub mod scout;
 pub mod serve;

@@ -21,6 +21,7 @@ pub mod event;
 mod listening;
 pub mod machine;
 pub mod phase;
+pub mod record;
 pub mod reply;
 pub mod rules;
 pub mod sentence;

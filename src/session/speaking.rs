@@ -1,7 +1,9 @@
 //! How a session speaks: sentences to synthesis, packets to the device in time, one `tts stop` for each `tts start`.
 
+use super::dialogue::Bounds;
 use super::effect::{Count, Effect, Milestone, Note, TurnEnd};
 use super::machine::{Kit, Pending, Session};
+use super::record::Operation;
 use super::reply::{CancelReason, Next};
 use super::turn::{Step, Then, Turn, Voice};
 use super::{Effects, emotion, spoken, words};
@@ -12,7 +14,7 @@ use crate::ids::Ticket;
 use crate::job::{Cancel, Job, Speak, Stage, Work};
 use crate::limits;
 use crate::resilience::fault::Cause;
-use crate::time::Instant;
+use crate::time::{Instant, UnixMs};
 use crate::wire::message::{ListenMode, ServerMessage};
 
 impl Session {
@@ -297,8 +299,9 @@ impl Session {
         if user.is_empty() {
             return;
         }
-        let (turns, tokens) = (self.rules.dialogue_turns, self.rules.dialogue_tokens);
-        self.dialogue.get_or_insert_default().record(user, reply, turns, tokens);
+        let bounds = Bounds { turns: self.rules.dialogue_turns, tokens: self.rules.dialogue_tokens };
+        let turn = Operation::Turn { user: user.into(), reply: reply.into(), complete: true };
+        self.dialogue.get_or_insert_default().apply(UnixMs(0), &turn, bounds);
     }
 
     /// Reports a milestone, once.
