@@ -1,9 +1,11 @@
 //! Sound as services and programs send it, decoded while it comes: WAV, raw samples, MP3, Ogg-Opus.
 //!
 //! What comes is foreign: it may be cut, lie about its length, be something else than was asked for, or never end. All of it
-//! ends in samples, a [`Fault`] or a bound. MP3 is decoded by symphonia, Opus by the codec of `audio`, WAV by `wav`.
+//! ends in samples, a [`Fault`] or a bound. MP3 is decoded by symphonia, Opus by the codec of `audio`, WAV by `wav`. Of the four
+//! only Ogg says where it ends: what is cut elsewhere is known by the service's own framing, if at all.
 
-mod compressed;
+mod mp3;
+mod ogg_opus;
 
 use super::wav::WavStream;
 use super::{Flow, Sound};
@@ -58,7 +60,8 @@ impl Encoding {
 /// A [`Fault`] inside an `io::Error` of `source` comes out as it is.
 ///
 /// # Errors
-/// Malformed: it is no sound, of another rate than 8 to 48 kHz, or there is none in it; the source's own faults.
+/// Malformed: it is no sound, of another rate than 8 to 48 kHz, or there is none in it. Unavailable: Ogg that was cut off. The
+/// source's own faults.
 pub fn decode(
     source: impl Read + Send + Sync,
     asked: Encoding,
@@ -69,8 +72,7 @@ pub fn decode(
 }
 
 /// As [`decode`], but Ogg-Opus whose first packet is mono and as long as a frame of `format` is given packet by packet, without
-/// decoding, where `format` is Opus at 24 kHz. From a packet of another kind on the rest is
-/// decoded.
+/// decoding, where `format` is Opus at 24 kHz. From a packet of another kind on the rest is decoded.
 ///
 /// # Errors
 /// As [`decode`].
@@ -87,14 +89,14 @@ pub fn decode_or_pass(
     let mut out = Out { on_audio, samples: 0, stopped: false };
     match head {
         b"RIFF" => decode_wav(&mut rest, &mut out)?,
-        b"OggS" => compressed::decode_ogg(&mut rest, format, &mut out)?,
+        b"OggS" => ogg_opus::decode(&mut rest, format, &mut out)?,
         // A page or a JSON document. Samples begin so only by a very rare accident: near silence has zeros.
         [b'<', b'!' | b'h' | b'?', ..] | [b'{', b'"' | b' ' | b'\n', ..] => {
             return Err(malformed("text instead of sound"));
         }
         _ => match asked {
             Encoding::Pcm { rate } => decode_pcm(&mut rest, rate, &mut out)?,
-            Encoding::Mp3 => compressed::decode_mp3(rest, &mut out)?,
+            Encoding::Mp3 => mp3::decode(rest, &mut out)?,
             Encoding::Wav => return Err(malformed("no WAV")),
             Encoding::Opus => return Err(malformed("no Ogg")),
         },

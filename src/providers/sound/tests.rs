@@ -60,6 +60,25 @@ fn ogg(ms: u32) -> Vec<u8> {
 
 /// Ogg-Opus in packets of `frame_ms`.
 fn ogg_of(ms: u32, frame_ms: u32) -> Vec<u8> {
+    let packets = encoded(ms, frame_ms);
+    let end = packets.len() as u64 * 48 * u64::from(frame_ms);
+    written(&packets, frame_ms, end)
+}
+
+/// A tone as packets of `frame_ms`.
+fn encoded(ms: u32, frame_ms: u32) -> Vec<Vec<u8>> {
+    let mut encoder = Encoder::new(24_000, 5).unwrap();
+    let encode = |frame: &[i16]| {
+        let mut packet = vec![0; 1_500];
+        let len = encoder.encode(frame, &mut packet).unwrap();
+        packet.truncate(len);
+        packet
+    };
+    tone(24_000, ms).chunks_exact(24 * frame_ms as usize).map(encode).collect()
+}
+
+/// Packets of `frame_ms` as Ogg-Opus, ten a page, of which the last says that the stream's sound ends at `end` (48 kHz).
+fn written(packets: &[Vec<u8>], frame_ms: u32, end: u64) -> Vec<u8> {
     let mut out = Vec::new();
     let mut writer = PacketWriter::new(&mut out);
     let mut head = b"OpusHead\x01\x01".to_vec();
@@ -69,19 +88,15 @@ fn ogg_of(ms: u32, frame_ms: u32) -> Vec<u8> {
     writer.write_packet(head, 7, PacketWriteEndInfo::EndPage, 0).unwrap();
     let tags = b"OpusTags\x04\0\0\0test\0\0\0\0".to_vec();
     writer.write_packet(tags, 7, PacketWriteEndInfo::EndPage, 0).unwrap();
-    let mut encoder = Encoder::new(24_000, 5).unwrap();
-    let pcm = tone(24_000, ms);
-    let frames: Vec<&[i16]> = pcm.chunks_exact(24 * frame_ms as usize).collect();
-    for (i, frame) in frames.iter().enumerate() {
-        let mut packet = vec![0; 1_500];
-        let len = encoder.encode(frame, &mut packet).unwrap();
-        packet.truncate(len);
-        let end = match (i + 1 == frames.len(), i % 10 == 9) {
-            (true, _) => PacketWriteEndInfo::EndStream,
-            (_, true) => PacketWriteEndInfo::EndPage,
-            _ => PacketWriteEndInfo::NormalPacket,
+    for (i, packet) in packets.iter().enumerate() {
+        let (kind, position) = match (i + 1 == packets.len(), i % 10 == 9) {
+            (true, _) => (PacketWriteEndInfo::EndStream, end),
+            (_, is_page) => {
+                let kind = if is_page { PacketWriteEndInfo::EndPage } else { PacketWriteEndInfo::NormalPacket };
+                (kind, (i as u64 + 1) * 48 * u64::from(frame_ms))
+            }
         };
-        writer.write_packet(packet, 7, end, (i as u64 + 1) * 48 * u64::from(frame_ms)).unwrap();
+        writer.write_packet(packet.clone(), 7, kind, position).unwrap();
     }
     out
 }
@@ -171,14 +186,7 @@ fn passed(bytes: &[u8], step: usize, format: ReplyFormat) -> (Vec<Vec<u8>>, usiz
 
 #[test]
 fn packets_that_the_device_asked_for_are_passed_on_untouched() {
-    let pcm = tone(24_000, 600);
-    let mut encoder = Encoder::new(24_000, 5).unwrap();
-    let mut packet = vec![0; 1_500];
-    let encode = |frame: &[i16]| {
-        let len = encoder.encode(frame, &mut packet).unwrap();
-        packet[..len].to_vec()
-    };
-    let sent: Vec<Vec<u8>> = pcm.chunks_exact(1_440).map(encode).collect();
+    let sent = encoded(600, 60);
     for step in [1, 100, usize::MAX] {
         assert_eq!(passed(&ogg_of(600, 60), step, ReplyFormat::DEFAULT), (sent.clone(), 0));
     }
@@ -215,6 +223,80 @@ fn packets_of_another_length_and_those_for_a_pcm_device_are_decoded() {
         assert_eq!(packets.len(), 0);
         assert_eq!(samples, 24 * 600 - 156);
     }
+}
+
+#[test]
+fn sound_ends_where_the_last_page_says() {
+    // 13 packets of 60 ms: ten on the first page, three on the last. The run-up of 312 is no sound.
+    let (packets, whole) = (encoded(780, 60), 13 * 2_880);
+    // Where it ends; samples decoded at 24 kHz, packets passed on.
+    let cases = [
+        (whole, 18_720 - 156, 13),
+        (whole - 1, 18_720 - 157, 13),
+        (whole - 2_878, 17_281 - 156, 13),
+        (whole - 2_880, 17_280 - 156, 12),
+        (10 * 2_880 + 2, 14_401 - 156, 11),
+        (10 * 2_880, 14_400 - 156, 10),
+        // Of a service that does not count.
+        (0, 18_720 - 156, 13),
+        (9 * 2_880, 18_720 - 156, 13),
+        (u64::MAX, 18_720 - 156, 13),
+        (whole * 4, 18_720 - 156, 13),
+    ];
+    for (end, samples, passed_on) in cases {
+        let bytes = written(&packets, 60, end);
+        for step in [1, 100, usize::MAX] {
+            assert_eq!(heard(&bytes, step, Encoding::Opus).unwrap().1.len(), samples, "end {end}");
+            let (passed, decoded) = passed(&bytes, step, ReplyFormat::DEFAULT);
+            assert_eq!((passed.len(), decoded), (passed_on, 0), "end {end}");
+            assert!(passed == packets[..passed_on], "end {end}");
+        }
+    }
+    // All on one page: counted from the beginning, the run-up included.
+    let short = written(&packets[..3], 60, 312 + 2_000);
+    assert_eq!(heard(&short, 100, Encoding::Opus).unwrap().1.len(), 1_000);
+    assert_eq!(passed(&short, 100, ReplyFormat::DEFAULT), (packets[..1].to_vec(), 0));
+}
+
+#[test]
+fn ogg_that_was_cut_off_is_a_fault_whose_sound_has_come() {
+    let packets = encoded(1_200, 60);
+    let bytes = written(&packets, 60, 20 * 2_880);
+    let last_page = bytes.windows(4).rposition(|four| four == b"OggS").unwrap();
+    let cut = |at: usize| {
+        let mut came = 0;
+        let end = decode_or_pass(
+            Drip { bytes: &bytes[..at], step: 100, fault: None },
+            Encoding::Opus,
+            ReplyFormat::DEFAULT,
+            &mut |_| {
+                came += 1;
+                Flow::Continue
+            },
+        );
+        (end.map_err(|fault| fault.cause), came)
+    };
+    for at in [last_page + 1, last_page + 26, last_page + 27, last_page + 30, bytes.len() - 1] {
+        assert_eq!(cut(at), (Err(Cause::Unavailable), 10), "cut at {at} of {}", bytes.len());
+    }
+    // Between two pages nobody can tell: live encoders write no last page.
+    assert_eq!(cut(last_page), (Ok(()), 10));
+    assert_eq!(cut(bytes.len()), (Ok(()), 20));
+}
+
+#[test]
+fn ogg_that_ends_within_a_packet_of_several_pages_was_cut_off() {
+    let mut bytes = written(&encoded(60, 60), 60, 2_880);
+    let long = {
+        let mut out = Vec::new();
+        let mut writer = PacketWriter::new(&mut out);
+        // More than a page holds: the writer goes on in another.
+        writer.write_packet(vec![0; 70_000], 9, PacketWriteEndInfo::EndStream, 0).unwrap();
+        out
+    };
+    let second = 1 + long[1..].windows(4).position(|four| four == b"OggS").unwrap();
+    bytes.extend_from_slice(&long[..second]);
+    assert_eq!(heard(&bytes, 100, Encoding::Opus).map_err(|f| f.cause), Err(Cause::Unavailable));
 }
 
 #[test]
