@@ -5,6 +5,7 @@ pub mod interval;
 use crate::find::Probe;
 use crate::slo::{METRICS, Statistic};
 use interval::Ratio;
+use serde_json::{Value, json};
 use std::fmt::Write;
 
 /// The rounds of a comparison: what A and B showed in each.
@@ -68,6 +69,20 @@ impl Comparison {
         self.rounds.iter().fold((0.0, 0.0), |(a, b), (x, y)| (a + of(x), b + of(y)))
     }
 
+    /// The result for programs: its rows, and errors of both.
+    pub fn json(&self, devices: u32) -> Value {
+        let row = |row: Row| {
+            let r = row.ratio;
+            json!({
+                "name": row.name, "a": row.a, "b": row.b, "ratio": r.map(|r| r.ratio), "low": r.map(|r| r.low),
+                "high": r.map(|r| r.high), "is_difference": r.is_some_and(|r| r.is_difference()),
+            })
+        };
+        let rows: Vec<Value> = self.rows().into_iter().map(row).collect();
+        let (a, b) = self.errors();
+        json!({ "schema": 1, "devices": devices, "rounds": self.rounds.len(), "rows": rows, "errors_a": a, "errors_b": b })
+    }
+
     /// The result as a table, a line each.
     pub fn table(&self) -> String {
         let mut out = format!("{:<26} {:>10} {:>10}   B / A (95 % interval)\n", "", "A", "B");
@@ -119,12 +134,16 @@ mod tests {
         assert!((ratio.ratio - 0.8).abs() < 1e-9 && ratio.is_difference(), "{cpu:?}");
         assert!(comparison.table().contains("0.800 (0.800 to 0.800)"), "{}", comparison.table());
         assert_eq!(comparison.errors(), (4.0, 4.0));
+        let json = comparison.json(40);
+        assert_eq!((&json["devices"], &json["rounds"], &json["errors_a"]), (&40.into(), &4.into(), &4.0.into()));
+        assert_eq!(json["rows"][0]["is_difference"], true, "{json}");
     }
 
     #[test]
     fn two_rounds_are_no_interval() {
         let comparison = Comparison { rounds: vec![(probe(1.0), probe(1.0)); 2] };
         assert!(comparison.table().contains("too few rounds"));
+        assert_eq!(comparison.json(40)["rows"][0]["ratio"], Value::Null);
     }
 
     #[test]

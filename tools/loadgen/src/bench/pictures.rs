@@ -15,6 +15,7 @@ pub fn all(folder: &Folder) -> Result<Vec<Picture>, String> {
         ("added", curves(folder, "added", "What the server adds to a turn")),
         ("lateness", curves(folder, "lateness", "Lateness of reply packets")),
         ("storm", storm(folder)),
+        ("scaling", scaling(folder)),
         ("memory", memory_over_time(folder)),
     ];
     let named = drawn.into_iter().filter_map(|(name, svg)| Some((name, svg?)));
@@ -105,6 +106,19 @@ fn storm(folder: &Folder) -> Drawn {
     };
     let lines = vec![line("devices of the storm", &herd, 0), line("in conversation", &live, 1)];
     chart("Connected during the storm", "s", "devices", Scale::Even, lines)
+}
+
+/// What so many shards are worth, beside what they would be if every one had its even share.
+fn scaling(folder: &Folder) -> Drawn {
+    let counted = folder.step("scaling").and_then(|_| folder.json("scaling.json"))?;
+    let row = |row: &serde_json::Value| Some((row["shards"].as_f64()?, row["cores_worth"].as_f64()?));
+    let points: Vec<(f64, f64)> = counted["rows"].as_array()?.iter().filter_map(row).collect();
+    let even = points.iter().map(|(shards, _)| (*shards, *shards)).collect();
+    let lines = vec![
+        Line { name: "as talkers come to be spread".into(), points, colour: 0, is_second: false },
+        Line { name: "if all shards were equally full".into(), points: even, colour: 5, is_second: true },
+    ];
+    chart("What shards are worth, counted", "shards", "cores' worth", Scale::Even, lines)
 }
 
 /// Seconds of the soak and resident memory, MiB.

@@ -32,6 +32,7 @@ pub fn all(folder: &Folder) -> Vec<Section> {
         arrivals(folder),
         idle(folder),
         scaling(folder),
+        settings(folder),
         program(folder),
         counts(folder),
         soak(folder),
@@ -243,8 +244,82 @@ fn scaling(folder: &Folder) -> Option<Section> {
         Some(vec![count(found["conversations"].as_f64()), cores(&run), per_core])
     });
     let mut text = table.markdown();
-    printed(folder, "scaling", &mut text);
-    table.section("Scaling", text, &[])
+    let counted = spread(folder);
+    if let Some(step) = folder.step("scaling") {
+        let _ = match counted.rows.is_empty() {
+            true => writeln!(text, "\n{}: {}: {}", step.name, step.result, step.reason),
+            false => write!(text, "\n{SPREAD}\n\n{}", counted.markdown()),
+        };
+    }
+    let is_anything = folder.step("scaling").is_some() || !table.rows.is_empty();
+    is_anything.then_some(Section { title: "Scaling", text, pictures: &["scaling"] })
+}
+
+const SPREAD: &str = "More shards than a small machine has cores are counted, not timed (`cargo bench --bench scaling`): how much fuller \
+    than the mean the fullest shard is. *Kernel*: as it dealt real connections to as many listeners as the server opens (χ²/df \
+    about 1: evenly at random). The others: the server's own hand-over, simulated with as many connections. Where the fullest \
+    shard is full the others have room, so N shards are worth N, divided by what the talkers show.";
+
+/// How evenly shards are loaded, as the bench counted it.
+fn spread(folder: &Folder) -> Table {
+    let mut table = Table::new(&[
+        "Shards",
+        "Kernel (χ²/df)",
+        "At random",
+        "With hand-over",
+        "Handed over",
+        "Of those who talk",
+        "**Cores' worth**",
+    ]);
+    let counted = folder.step("scaling").and_then(|_| folder.json("scaling.json")).unwrap_or_default();
+    for row in counted["rows"].as_array().into_iter().flatten() {
+        let figure = |key: &str| row[key].as_f64();
+        let three = |key: &str| figure(key).map_or(NONE.to_owned(), |n| format!("{n:.3}"));
+        let chi2 = figure("chi2_per_df").map_or(NONE.to_owned(), |n| format!("{n:.2}"));
+        table.row([
+            count(figure("shards")),
+            format!("{} ({chi2})", three("kernel")),
+            three("random"),
+            three("handed_over"),
+            figure("hand_over_share").map_or(NONE.to_owned(), |n| format!("{:.1} %", n * 100.0)),
+            three("talkers"),
+            figure("cores_worth").map_or(NONE.to_owned(), |n| format!("**{n:.1}**")),
+        ]);
+    }
+    table
+}
+
+/// Keys for those to whom latency is worth a core, each measured against a server without it.
+pub const SETTINGS: [(&str, &str); 2] = [("spin", "`shards.spin_us`"), ("realtime", "`shards.realtime`")];
+
+fn settings(folder: &Folder) -> Option<Section> {
+    let mut table = Table::new(&["Key", "Conversations", "Figure", "Without", "With", "Ratio (95 % interval)"]);
+    for (name, key) in SETTINGS {
+        let step = format!("setting-{name}");
+        let found = folder.step(&step).and_then(|_| folder.json(&format!("{step}.json"))).unwrap_or_default();
+        let rows = found["rows"].as_array().map_or(&[][..], Vec::as_slice);
+        if rows.is_empty() {
+            table.measured(folder, &step, key, || None);
+        }
+        for row in rows {
+            table.measured(folder, &step, key, || {
+                let two = |key: &str| row[key].as_f64().map(|n| format!("{n:.2}"));
+                let ratio = match (two("ratio"), two("low"), two("high")) {
+                    (Some(ratio), Some(low), Some(high)) if row["is_difference"] == true => {
+                        format!("**{ratio}** ({low} to {high})")
+                    }
+                    (Some(ratio), Some(low), Some(high)) => format!("{ratio} ({low} to {high}): no difference"),
+                    _ => "too few rounds".to_owned(),
+                };
+                Some(vec![count(found["devices"].as_f64()), text(&row["name"]), two("a")?, two("b")?, ratio])
+            });
+        }
+    }
+    let text = format!(
+        "Both are off unless asked for. Two servers that differ in the key alone, in turns (`voxlane-load compare`).\n\n{}",
+        table.markdown()
+    );
+    table.section("For latency alone: looking without sleeping, real-time priority", text, &[])
 }
 
 fn program(folder: &Folder) -> Option<Section> {

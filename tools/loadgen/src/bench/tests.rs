@@ -57,6 +57,14 @@ fn every_section_tells_what_its_step_measured() {
     let json = run.json();
     let bare = r#"{"with_detection": {"cpu_us_per_turn": 4000.0}, "conversations": 300, "doubts": ["a | b"]}"#;
     let start = r#"{"program_bytes": 10485760, "listening_ms": 12.34, "resident_bytes": 5242880}"#;
+    let counted = r#"{"rows": [
+        {"shards": 2, "kernel": 1.04, "chi2_per_df": 0.5, "random": 1.015, "handed_over": 1, "hand_over_share": 0.0257,
+            "talkers": 1.024, "cores_worth": 1.953},
+        {"shards": 64, "kernel": 1.16, "chi2_per_df": 0.9, "random": 1.041, "handed_over": 1.046, "hand_over_share": 0.0276,
+            "talkers": 1.106, "cores_worth": 57.87}]}"#;
+    let compared = r#"{"devices": 200, "rows": [
+        {"name": "first audio p50, ms", "a": 700, "b": 693, "ratio": 0.99, "low": 0.985, "high": 0.995, "is_difference": true},
+        {"name": "server cores", "a": 0.4, "b": 0.4, "ratio": null, "low": null, "high": null, "is_difference": false}]}"#;
     let folder = folder(
         "all",
         &[
@@ -68,6 +76,8 @@ fn every_section_tells_what_its_step_measured() {
             ("idle", "ok", ""),
             ("capacity-2-shards", "skipped", "2 shards need 3 cores"),
             ("scaling", "ok", ""),
+            ("setting-spin", "ok", ""),
+            ("setting-realtime", "skipped", "not allowed here"),
             ("start", "ok", ""),
             ("page", "ok", ""),
             ("soak", "ok", ""),
@@ -82,7 +92,8 @@ fn every_section_tells_what_its_step_measured() {
             ("storm.json", json.clone()),
             ("storm.herd.json", json.clone()),
             ("idle.json", json.clone()),
-            ("scaling.log", "no shared lines\n".to_owned()),
+            ("scaling.json", counted.to_owned()),
+            ("setting-spin.json", compared.to_owned()),
             ("start.json", start.to_owned()),
             ("page.json", json.clone()),
             ("soak.json", json),
@@ -104,14 +115,19 @@ fn every_section_tells_what_its_step_measured() {
     assert_eq!(row(&report, "all connect at the same instant, again and again")[2], "2.50 s");
     assert_eq!(row(&report, "said hello, and stay")[2..5], ["40.0 MiB", "**1.00 KiB**", "400.0 µs/s"]);
     assert_eq!(row(&report, "2")[1], "skipped: 2 shards need 3 cores");
-    assert!(report.markdown.contains("```text\nno shared lines\n```"));
+    assert_eq!(row(&report, "64")[1..], ["1.160 (0.90)", "1.041", "1.046", "2.8 %", "1.106", "**57.9** |"]);
+    let spin = "`shards.spin_us` | 200 | first audio p50, ms";
+    assert_eq!(row(&report, spin)[3..], ["700.00", "693.00", "**0.99** (0.98 to 0.99) |"]);
+    assert!(row(&report, "`shards.spin_us` | 200 | server cores").last().unwrap().starts_with("too few rounds"));
+    assert_eq!(row(&report, "`shards.realtime`")[1], "skipped: not allowed here");
+    assert!(report.markdown.contains("![Scaling](benches/charts/scaling.svg)"));
     assert_eq!(row(&report, "size of the program, models apart")[1], "10.0 MiB");
     assert_eq!(row(&report, "the live page open, CPU of a core")[1], "0.40 % at 300 conversations");
     assert_eq!(row(&report, "conversations without end")[6..], ["20.0 MiB", "20.0 MiB |"]);
     assert_eq!(row(&report, "processor")[1], "one \\| two |", "a bar in a cell is no border");
     assert!(report.markdown.contains("![Soak](benches/charts/memory.svg)"));
     let names: Vec<&str> = report.pictures.iter().map(|picture| picture.name.as_str()).collect();
-    assert_eq!(names, ["capacity", "load", "kinds", "added", "lateness", "storm", "memory"]);
+    assert_eq!(names, ["capacity", "load", "kinds", "added", "lateness", "storm", "scaling", "memory"]);
     assert!(report.pictures.iter().all(|picture| picture.svg.starts_with("<svg")));
     assert!(report.troubles.is_empty(), "{:?}", report.troubles);
 }

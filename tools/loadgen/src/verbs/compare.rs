@@ -3,6 +3,7 @@
 use super::find::{Options, set_up};
 use crate::End;
 use std::ffi::OsString;
+use std::path::PathBuf;
 use voxlane_load::compare::{Comparison, order};
 use voxlane_load::engine::{self, Live};
 use voxlane_load::find::{Probe, Wish};
@@ -25,6 +26,7 @@ Usage:
   --set-a, --set-b S.K=V     a key of one configuration, again and again
   --devices N                conversations at a time (40)
   --rounds N                 rounds, each with A and B (5); three at least give an interval
+  --json FILE                the table for programs
   and of find: --tts --profile --shards --complexity --set --server-cores --tick-us --i-own-this-host
 ";
 
@@ -41,7 +43,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> End {
     match compare(&plan) {
         Ok(comparison) => {
             print!("{}", comparison.table());
-            End::Well
+            match plan.json.as_ref().map(|file| (file, std::fs::write(file, comparison.json(plan.devices).to_string())))
+            {
+                Some((file, Err(e))) => End::Failed(format!("{}: {e}", file.display())),
+                _ => End::Well,
+            }
         }
         Err(why) => End::Failed(why),
     }
@@ -53,6 +59,7 @@ struct Pair {
     b: Options,
     devices: u32,
     rounds: usize,
+    json: Option<PathBuf>,
 }
 
 fn compare(pair: &Pair) -> Result<Comparison, String> {
@@ -91,7 +98,7 @@ fn compare(pair: &Pair) -> Result<Comparison, String> {
 
 fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Option<Pair>, String> {
     use lexopt::Arg::{Long, Short};
-    let (mut devices, mut rounds) = (40, 5);
+    let (mut devices, mut rounds, mut json) = (40, 5, None);
     // What is for both, for A and for B; each read as the options of find.
     let (mut both, mut a, mut b): (Vec<String>, Vec<String>, Vec<String>) = Default::default();
     let mut parser = lexopt::Parser::from_args(arguments);
@@ -117,6 +124,7 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Option<Pair>, 
         match name.as_str() {
             "devices" => devices = number()?,
             "rounds" => rounds = number()? as usize,
+            "json" => json = Some(PathBuf::from(value)),
             "a" => a.extend(["--url".to_owned(), value]),
             "b" => b.extend(["--url".to_owned(), value]),
             _ => match (name.strip_suffix("-a"), name.strip_suffix("-b")) {
@@ -133,7 +141,7 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Option<Pair>, 
         let all = both.iter().chain(own).map(OsString::from);
         super::find::parse(all)?.ok_or_else(|| "--help".to_owned())
     };
-    let mut pair = Pair { a: options(&a)?, b: options(&b)?, devices, rounds };
+    let mut pair = Pair { a: options(&a)?, b: options(&b)?, devices, rounds, json };
     if pair.a.url.is_some() != pair.b.url.is_some() {
         return Err("give --a and --b, or neither".to_owned());
     }
@@ -153,7 +161,9 @@ mod tests {
 
     #[test]
     fn options_belong_to_one_side_or_to_both() {
-        let pair = read("--config-a a.toml --config-b b.toml --tts opus --rounds 3 --devices 7").unwrap().unwrap();
+        let pair =
+            read("--config-a a.toml --config-b b.toml --tts opus --rounds 3 --devices 7 --json x").unwrap().unwrap();
+        assert_eq!(pair.json, Some("x".into()));
         let configs = [&pair.a.config, &pair.b.config].map(|c| c.as_ref().unwrap().display().to_string());
         assert_eq!(configs, ["a.toml", "b.toml"]);
         assert_eq!((pair.rounds, pair.devices, pair.a.tts == pair.b.tts), (3, 7, true));
