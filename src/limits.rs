@@ -348,3 +348,18 @@ pub const MEMORY_QUARANTINE: usize = 64;
 pub const MEMORY_ERASE: Duration = Duration::from_secs(120);
 /// How long the running server waits for a word at its memory's door.
 pub const MEMORY_DOOR: Duration = Duration::from_secs(2);
+/// Orders of one shard to the memory's writer that may be open at once: 10,000 devices that come back within a second, while
+/// the disk takes its time. Beyond: a session begins without its dialogue, a turn is not durable.
+pub const MEMORY_ORDERS: usize = 4 * 1024;
+/// Orders taken before what they wrote is committed; the first of them waits for the others.
+pub const MEMORY_BATCH: usize = 1_024;
+/// After its instant has come, `tts stop` waits so long for the disk; then it says that the turn is not durable.
+pub const MEMORY_ACK: Duration = Duration::from_millis(50);
+/// A disk that failed is tried again after this long: what waits is written within 5 s of its return (fault matrix row 5).
+pub const MEMORY_RETRY: Duration = Duration::from_secs(1);
+/// `durability = "interval"`: how long a turn may wait to be written.
+pub const MEMORY_INTERVAL: Duration = Duration::from_secs(1);
+/// How often records whose time is over are looked for.
+pub const MEMORY_RETAIN: Duration = Duration::from_secs(3_600);
+/// Orders of `voxlane memory` that wait for the writer; beyond, they are refused.
+pub const MEMORY_ERASURES: usize = 8;

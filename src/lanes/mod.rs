@@ -11,6 +11,8 @@
 //! pool may grow. A [`Desk`] is a worker's end of its lanes to all shards. Doorbells are rung once per loop pass and only for
 //! who sleeps. Shards and workers never mention each other: they meet here and in `job`.
 //!
+//! [`post`] is the smaller kin of it: one thread that keeps something for all shards, and answers each order once.
+//!
 //! What it costs (`benches/lanes.rs`, a shared 2-core machine): a piece of an answer out and taken 0.4 µs, a job out and its
 //! end back 0.7 µs, a 60 ms block fed and read 0.7 µs, a look at an idle pool of 1,024 workers 0.1 µs; there and back between
 //! two threads that both sleep 13 µs.
@@ -24,6 +26,7 @@ pub mod foreman;
 mod lane;
 mod plant;
 pub mod pool;
+pub mod post;
 pub mod waiting;
 
 pub use bell::Doorbell;
@@ -31,6 +34,7 @@ pub use desk::{Desk, Gone};
 pub use foreman::{Foreman, PoolHandle, PoolState, Spawn, build};
 pub use plant::{Flow, PoolSpec};
 pub use pool::{Class, Pool, Taken};
+pub use post::{Office, Post};
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,9 @@
 //! What is written down of a dialogue: one operation for each change. The same operations move a live dialogue and a recovered
 //! one, through [`Dialogue::apply`](super::dialogue::Dialogue::apply), so that the two cannot drift apart.
 
-use crate::time::UnixMs;
+use super::dialogue::Dialogue;
+use crate::ids::{SessionId, Ticket};
+use crate::time::{Duration, Instant, UnixMs};
 
 /// One exchange, as it was heard.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -76,4 +78,72 @@ pub enum Kind {
     Summary,
     /// Everything else.
     Event,
+}
+
+/// What is done about a device's memory, on behalf of a session. Each order is answered by one [`Answer`].
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// Where the answer goes; with the turn that a record belongs to.
+    pub ticket: Ticket,
+    /// The connection.
+    pub session: SessionId,
+    /// Whose memory it is.
+    pub device: Box<str>,
+    /// When it was asked.
+    pub asked_at: Instant,
+    /// What is to be done.
+    pub ask: Ask,
+}
+
+/// See [`Order`].
+#[derive(Clone, Debug)]
+pub enum Ask {
+    /// Bring back what is known.
+    Recall,
+    /// Write down a change.
+    Write(Operation),
+}
+
+/// What became of an [`Order`].
+#[derive(Debug)]
+pub struct Answer {
+    /// As in the order.
+    pub ticket: Ticket,
+    /// As in the order.
+    pub asked_at: Instant,
+    /// What became of it.
+    pub news: News,
+}
+
+/// See [`Answer`].
+#[derive(Debug)]
+pub enum News {
+    /// What is known of the device; `None` if nothing is.
+    Recalled(Option<Box<Remembered>>),
+    /// The change is as durable as was promised, or it is not (yet).
+    Written {
+        /// Whether.
+        durable: bool,
+    },
+}
+
+/// A dialogue that was found again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Remembered {
+    /// As the records make it.
+    pub dialogue: Dialogue,
+    /// Time since the last change, by the wall clock.
+    pub age: Duration,
+}
+
+/// What is promised about the memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// Nothing is remembered.
+    #[default]
+    None,
+    /// Turns are written once a second; a crash loses those of the last one.
+    Interval,
+    /// `tts stop` tells that the turn is on the disk; or says that it is not.
+    Turn,
 }
