@@ -9,14 +9,17 @@ mod conduct;
 pub mod device;
 mod fleet;
 pub mod judge;
+mod line;
 pub mod tally;
 pub mod target;
 pub mod threads;
+pub mod trust;
 mod waiting;
 pub mod watch;
 pub mod wire;
 
 pub use target::Target;
+pub use trust::Trust;
 pub use waiting::TICK_US_MAX;
 pub use watch::Watch;
 

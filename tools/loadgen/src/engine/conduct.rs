@@ -4,7 +4,7 @@ use super::device::{Behaviour, Device, NEVER, Phase};
 use super::fleet::{Fleet, PACKET_NS, REPLY_NS};
 use super::judge::{QUEUES, Reply};
 use super::tally::{Count, Time};
-use super::wire;
+use super::{trust, wire};
 use crate::scenario::{Arrival, Codec, Mode};
 use crate::voices::{PACKET_MS, TONE_PACKETS_MS};
 use serde::Deserialize;
@@ -97,6 +97,7 @@ impl Fleet<'_> {
         let phase = self.devices[i].phase;
         match phase {
             Phase::Connecting | Phase::Upgrading => self.fail(i, "no_answer", "no answer to the connection".into()),
+            Phase::Securing => self.fail(i, "no_answer", trust::SILENT.into()),
             Phase::CheckingIn => self.fail(i, "no_answer", "no answer to the check-in".into()),
             Phase::Greeting => self.fail(i, "no_hello", "no hello from the server".into()),
             Phase::Listening | Phase::Waiting => {
@@ -521,8 +522,12 @@ impl Fleet<'_> {
     pub(super) fn lose(&mut self, i: usize, what: String) {
         match self.devices[i].phase {
             Phase::Done | Phase::Away => {}
-            Phase::Connecting => self.fail(i, "refused", what),
+            Phase::Connecting | Phase::Securing => self.fail(i, "refused", what),
             Phase::CheckingIn => self.fail(i, "refused", format!("check-in: {what}")),
+            // Some servers answer what is no TLS by hanging up.
+            Phase::Upgrading if self.plan.target.tls.is_none() => {
+                self.fail(i, "closed", format!("{what} before it answered the upgrade; if it speaks TLS, use wss://"));
+            }
             _ => self.fail(i, "closed", what),
         }
     }

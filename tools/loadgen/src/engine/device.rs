@@ -5,10 +5,14 @@
 //!    ^         |              |           |  \         |            |        Listening: streams room, its number, words, room
 //!    └─────────┴──────────────┴───────────┘   Still    └────────────┴──> Away (goodbye, vanish, failure)
 //! ```
+//!
+//! With `wss://` it is Securing between Connecting and Upgrading.
 
 use super::checkin::Ticket;
 use super::judge::Reply;
-use mio::net::TcpStream;
+use super::line::Line;
+use rustls::ClientConfig;
+use std::sync::Arc;
 
 /// Where a device is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +21,8 @@ pub enum Phase {
     Away,
     /// The connection is being made.
     Connecting,
+    /// Connected; keys are being agreed on.
+    Securing,
     /// A boot has been told of by HTTP; path and token are to come.
     CheckingIn,
     /// The upgrade has been asked for.
@@ -40,7 +46,7 @@ pub enum Phase {
 impl Phase {
     /// Whether the server has answered the hello, so that what comes is conversation.
     pub fn is_greeted(self) -> bool {
-        !matches!(self, Phase::Connecting | Phase::CheckingIn | Phase::Upgrading | Phase::Greeting)
+        !matches!(self, Phase::Connecting | Phase::Securing | Phase::CheckingIn | Phase::Upgrading | Phase::Greeting)
     }
 }
 
@@ -89,7 +95,9 @@ pub struct Device {
     /// Where it is.
     pub phase: Phase,
     /// Its connection.
-    pub stream: Option<TcpStream>,
+    pub stream: Option<Line>,
+    /// What it keeps of TLS from one connection to the next: its sessions.
+    pub tls: Option<Arc<ClientConfig>>,
     /// The beginning of a frame that was cut.
     pub part: Vec<u8>,
     /// What the socket did not take.
@@ -104,6 +112,8 @@ pub struct Device {
     pub due: u64,
     /// See `due`.
     pub opened: u64,
+    /// When the handshake of TLS was begun.
+    pub secured_from: u64,
     /// The microphone was opened.
     pub listen_from: u64,
     /// Packets sent since.
@@ -153,6 +163,7 @@ impl Device {
             behaviour,
             phase: Phase::Away,
             stream: None,
+            tls: None,
             part: Vec::new(),
             unsent: Vec::new(),
             timer: NEVER,
@@ -160,6 +171,7 @@ impl Device {
             patience: NEVER,
             due,
             opened: 0,
+            secured_from: 0,
             listen_from: NEVER,
             sent: 0,
             lead: 0,

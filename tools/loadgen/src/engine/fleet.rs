@@ -2,14 +2,15 @@
 //! device says and what it makes of the answer stands in `conduct`.
 
 use super::device::{Behaviour, Device, NEVER, Phase};
-use super::tally::{Tally, Time};
+use super::line::{Handshake, Line};
+use super::tally::{Count, Tally, Time};
 use super::waiting::Waiting;
 use super::{Live, Plan, wire};
 use crate::scenario::Arrival;
 use mio::{Interest, Token, net::TcpStream};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -92,13 +93,10 @@ impl<'a> Fleet<'a> {
                 self.is_over = true;
                 (0..self.devices.len()).for_each(|i| self.go_home(i, now));
             }
+            // With a number of turns for each, everybody may be home before the run's time is over.
             let everyone_is_home = self.devices.iter().all(|d| d.phase == Phase::Done);
-            if self.is_over
-                && (self.plan.is_cut_short
-                    || everyone_is_home
-                    || now > end.min(now) + GRACE_NS
-                    || self.live.is_stopped())
-            {
+            let is_out_of_time = self.plan.is_cut_short || now > end.min(now) + GRACE_NS || self.live.is_stopped();
+            if everyone_is_home || (self.is_over && is_out_of_time) {
                 return Ok(self.tally);
             }
             if now >= departure && !self.is_over {
@@ -184,7 +182,7 @@ impl<'a> Fleet<'a> {
         (device.opened, device.action) = (opened, NEVER);
         match made {
             Ok(stream) => {
-                device.stream = Some(stream);
+                device.stream = Some(Line::Plain(stream));
                 device.phase = Phase::Connecting;
                 device.patience = opened + CONNECT_NS;
             }
@@ -199,15 +197,53 @@ impl<'a> Fleet<'a> {
             self.flush(i);
             return;
         }
-        if let Ok(Some(e)) | Err(e) = stream.take_error() {
+        let socket = stream.socket();
+        if let Ok(Some(e)) | Err(e) = socket.take_error() {
             self.fail(i, "refused", format!("connection refused: {e}"));
             return self.rearm(i);
         }
-        if stream.peer_addr().is_err() {
+        if socket.peer_addr().is_err() {
             return;
         }
-        let _ = stream.set_nodelay(true);
-        self.on_connected(i);
+        let _ = socket.set_nodelay(true);
+        match self.plan.target.tls.is_some() {
+            true => self.secure(i),
+            false => self.on_connected(i),
+        }
+    }
+
+    /// Connected to a server that speaks TLS: says so, too.
+    fn secure(&mut self, i: usize) {
+        let Some(tls) = &self.plan.target.tls else { return };
+        let now = self.now();
+        let device = &mut self.devices[i];
+        let Some(line) = device.stream.take() else { return };
+        let config = device.tls.get_or_insert_with(|| tls.of_device()).clone();
+        match line.secure(config, tls.name.clone()) {
+            Ok(line) => {
+                device.stream = Some(line);
+                (device.phase, device.secured_from) = (Phase::Securing, now);
+                self.shake_hands(i);
+            }
+            Err(e) => self.fail(i, "refused", e.to_string()),
+        }
+    }
+
+    /// Goes on with TLS's handshake; when it is done, the device says what it came for.
+    fn shake_hands(&mut self, i: usize) {
+        let Some(line) = &mut self.devices[i].stream else { return };
+        match line.shake_hands() {
+            Ok(Handshake::Going) => {}
+            Ok(done) => {
+                self.tally.count(Count::Secured);
+                if done == Handshake::Resumed {
+                    self.tally.count(Count::Resumed);
+                }
+                self.tally.time(Time::Tls, self.now().saturating_sub(self.devices[i].secured_from));
+                self.on_connected(i);
+            }
+            Err(e) => self.fail(i, "refused", e.to_string()),
+        }
     }
 
     /// Sends what is in `out`.
@@ -233,6 +269,11 @@ impl<'a> Fleet<'a> {
     fn flush(&mut self, i: usize) {
         let device = &mut self.devices[i];
         let Some(stream) = &mut device.stream else { return };
+        match stream.push_out() {
+            Ok(()) => {}
+            Err(e) if e.kind() == ErrorKind::WouldBlock => return,
+            Err(e) => return self.lose(i, format!("cannot send: {e}")),
+        }
         while !device.unsent.is_empty() {
             match stream.write(&device.unsent) {
                 Ok(n) => drop(device.unsent.drain(..n)),
@@ -245,6 +286,12 @@ impl<'a> Fleet<'a> {
 
     /// `is_last`: the server has closed its side, and no event will tell of it again.
     fn on_readable(&mut self, i: usize, is_last: bool) {
+        if self.devices[i].phase == Phase::Securing {
+            self.shake_hands(i);
+        }
+        if self.devices[i].phase == Phase::Securing {
+            return self.rearm(i);
+        }
         let behaviour = self.devices[i].behaviour;
         let is_greeted = self.devices[i].phase.is_greeted();
         if is_greeted && behaviour == Behaviour::Deaf {

@@ -11,6 +11,7 @@ pub enum Time {
     FirstAudio,
     Stt,
     TtsStart,
+    Tls,
     CheckIn,
     Hello,
     Connect,
@@ -21,10 +22,11 @@ pub enum Time {
     SendLag,
 }
 
-const TIMES: [(Time, &str); 11] = [
+const TIMES: [(Time, &str); 12] = [
     (Time::FirstAudio, "first_audio"),
     (Time::Stt, "stt"),
     (Time::TtsStart, "tts_start"),
+    (Time::Tls, "tls"),
     (Time::CheckIn, "checkin"),
     (Time::Hello, "hello"),
     (Time::Connect, "connect"),
@@ -68,6 +70,10 @@ pub enum Count {
     Tones,
     /// Utterances that the server took for ended before they were.
     CutOff,
+    /// Handshakes of TLS.
+    Secured,
+    /// Of them those that went on with an earlier session.
+    Resumed,
     /// Unruly devices that the server turned out.
     TurnedOut,
 }
@@ -244,6 +250,7 @@ impl Tally {
         share("overrun20", n(Count::Overrun20), n(Count::Replies));
         share("overrun40", n(Count::Overrun40), n(Count::Replies));
         share("cut_off", n(Count::CutOff), n(Count::Begun));
+        share("resumed", n(Count::Resumed), n(Count::Secured));
         let class = |name: &str| self.failures.get(name).map_or(0.0, |f| f.count as f64);
         let counts = [
             ("errors", self.failures.values().map(|f| f.count).sum::<u64>() as f64),

@@ -2,6 +2,7 @@
 //! on time.
 
 mod bad_server;
+mod secure;
 
 use super::*;
 use crate::slo::Slo;

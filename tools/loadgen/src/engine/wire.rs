@@ -11,6 +11,9 @@ pub const PING: u8 = 9;
 /// See [`TEXT`].
 pub const PONG: u8 = 10;
 
+/// How an alert of TLS begins: the answer of a server that was to be greeted in TLS.
+const ALERT: [u8; 2] = [21, 3];
+
 /// Longest frame a server may send us.
 const FRAME_MAX: usize = 1 << 20;
 
@@ -142,6 +145,9 @@ pub fn upgrade(i: &Introduction<'_>) -> String {
 
 /// The status of an answer and the length of its head; `Ok(None)` when it is not whole yet.
 pub fn answer(buffer: &[u8]) -> Result<Option<(u16, usize)>, &'static str> {
+    if buffer.starts_with(&ALERT) {
+        return Err("the server speaks TLS here: use wss://");
+    }
     let Some(end) = buffer.windows(4).position(|w| w == b"\r\n\r\n") else {
         return if buffer.len() > 8_192 { Err("an endless answer to the upgrade") } else { Ok(None) };
     };
@@ -204,5 +210,6 @@ mod tests {
         assert_eq!(answer(b"HTTP/1.1 101 Switching Protocols\r\nA: b\r\n\r\nrest"), Ok(Some((101, 42))));
         assert_eq!(answer(b"HTTP/1.1 401 "), Ok(None));
         assert!(answer(b"SSH-2.0\r\n\r\n").is_err());
+        assert!(answer(&[21, 3, 3, 0, 2, 2, 50]).unwrap_err().contains("wss://"));
     }
 }

@@ -27,7 +27,7 @@ Usage:
   --devices N                conversations at a time (40)
   --rounds N                 rounds, each with A and B (5); three at least give an interval
   --json FILE                the table for programs
-  and of find: --tts --profile --shards --complexity --set --server-cores --tick-us --i-own-this-host
+  and of find: --tts --profile --shards --complexity --set --server-cores --tick-us --ca --insecure --i-own-this-host
 ";
 
 /// Runs the verb.
@@ -113,7 +113,7 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Option<Pair>, 
         if name == "help" {
             return Ok(None);
         }
-        if name == "i-own-this-host" || name == "smoke" {
+        if ["i-own-this-host", "insecure", "smoke"].contains(&name.as_str()) {
             both.push(format!("--{name}"));
             continue;
         }

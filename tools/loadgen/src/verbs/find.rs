@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Instant;
-use voxlane_load::engine::{self, Live, Target};
+use voxlane_load::engine::{self, Live, Target, Trust};
 use voxlane_load::find::child::{Launch, Server, allowed_cores, keep_to};
 use voxlane_load::find::search::Rules;
 use voxlane_load::find::settings::{Settings, Tts, assignment};
@@ -49,6 +49,7 @@ ports of this machine. Conversations are those of the design: 3 s of speech, abo
 
   --url URL              search a server that runs already; services are its own
   --pid PID, --stats URL  its process and statistics; without --pid there is no figure per core
+  --ca FILE, --insecure   of wss://: believe the authorities in FILE alone; believe any certificate
   --i-own-this-host      it may be another machine
 
 Examples:
@@ -64,6 +65,7 @@ mod floor;
 pub struct Options {
     pub url: Option<String>,
     pub is_own: bool,
+    pub trust: Trust,
     pub pid: Option<u32>,
     pub stats: Option<SocketAddr>,
     pub tts: Tts,
@@ -191,7 +193,7 @@ impl Stage {
 /// Starts what is to be started.
 pub fn set_up(options: &Options) -> Result<Stage, String> {
     if let Some(url) = &options.url {
-        let target = Target::parse(url, options.is_own)?;
+        let target = Target::parse(url, options.is_own)?.trusting(&options.trust)?;
         let subject =
             Subject { target, pid: options.pid, stats: options.stats, cores: options.server_cores.len().max(1) };
         return Ok(Stage { subject, server: None, services: None, about: format!("{url}, with services of its own") });
@@ -390,6 +392,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Option<Opt
     let mut o = Options {
         url: None,
         is_own: false,
+        trust: Trust::Public,
         pid: None,
         stats: None,
         tts: Tts::Pcm,
@@ -421,6 +424,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Option<Opt
         match name.as_str() {
             "help" => return Ok(None),
             "i-own-this-host" => o.is_own = true,
+            "insecure" => o.trust = super::run::believe(std::mem::take(&mut o.trust), Trust::Anybody)?,
             "smoke" => {
                 o.rules = Rules { first: 2, most: 4, tries: 2, ..o.rules };
                 o.times = ProbeTimes { ramp_ms: 500, hold_ms: 9_000 };
@@ -446,6 +450,7 @@ fn set(o: &mut Options, name: &str, value: String) -> Result<(), String> {
     };
     match name {
         "url" => o.url = Some(value),
+        "ca" => o.trust = super::run::believe(std::mem::take(&mut o.trust), Trust::Authorities(value.into()))?,
         "pid" => o.pid = Some(number()?),
         "stats" => o.stats = Some(super::run::admin(&value)?),
         "tts" => {
@@ -481,6 +486,7 @@ fn set(o: &mut Options, name: &str, value: String) -> Result<(), String> {
         _ => {
             let names = [
                 "url",
+                "ca",
                 "pid",
                 "stats",
                 "tts",

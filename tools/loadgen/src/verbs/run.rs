@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use voxlane_load::engine::{self, Live, Plan, Target, Watch};
+use voxlane_load::engine::{self, Live, Plan, Target, Trust, Watch};
 use voxlane_load::outcome::Outcome;
 use voxlane_load::scenario::{FLAGS, Scenario, flags_help};
 use voxlane_load::slo::{Slo, Statistic, metrics_help};
@@ -41,7 +41,9 @@ fn help(verb: Verb) -> String {
     };
     format!(
         "voxlane-load {what}\n\nUsage:\n  voxlane-load {example}\n\nWhere:\n  \
-         --url URL                    ws://host:port/path (ws://127.0.0.1:8000/xiaozhi/v1/)\n  \
+         --url URL                    ws://host:port/path or wss:// (ws://127.0.0.1:8000/xiaozhi/v1/)\n  \
+         --ca FILE                    of wss://: believe the authorities in this PEM file alone, not the public ones\n  \
+         --insecure                   of wss://: believe any certificate\n  \
          --token TOKEN                sent as a bearer token\n  \
          --i-own-this-host            load another machine than this one\n  \
          --pid PID                    watch this process: CPU, memory\n  \
@@ -105,7 +107,8 @@ pub fn run(verb: Verb, arguments: impl IntoIterator<Item = OsString>) -> End {
     let refused_all = outcome.counts.get("devices").is_none_or(|n| *n == 0.0);
     match (&outcome.unmeasured, outcome.failures.iter().next()) {
         (_, Some((class, f))) if refused_all => {
-            End::Failed(format!("no device was connected: {class}, {} times, as in {}", f.count, f.examples.join("; ")))
+            let example = f.examples.first().map_or("", String::as_str);
+            End::Failed(format!("no device was connected: {class}, {} times, as in {example}", f.count))
         }
         (Some(why), _) => End::Unmeasured(why.clone()),
         _ => End::Well,
@@ -230,7 +233,7 @@ fn parse(verb: Verb, arguments: impl IntoIterator<Item = OsString>) -> Result<Op
     let (mut url, mut token, mut is_own) = ("ws://127.0.0.1:8000/xiaozhi/v1/".to_owned(), String::new(), false);
     let (mut flags, mut file, mut stats) = (preset(verb), None, None);
     let (mut pid, mut threads, mut slo, mut json, mut label) = (None, 1, None, None, String::new());
-    let mut tick_us = 0;
+    let (mut tick_us, mut trust) = (0, Trust::Public);
     let mut parser = lexopt::Parser::from_args(arguments);
     while let Some(argument) = parser.next().map_err(|e| e.to_string())? {
         let Long(name) = argument else {
@@ -247,6 +250,10 @@ fn parse(verb: Verb, arguments: impl IntoIterator<Item = OsString>) -> Result<Op
             is_own = true;
             continue;
         }
+        if name == "insecure" {
+            trust = believe(trust, Trust::Anybody)?;
+            continue;
+        }
         if let Some(flag) = FLAGS.iter().find(|f| f.name == name && f.value.is_empty()) {
             flags.push((flag.name.to_owned(), "true".to_owned()));
             continue;
@@ -256,6 +263,7 @@ fn parse(verb: Verb, arguments: impl IntoIterator<Item = OsString>) -> Result<Op
         match name.as_str() {
             "url" => url = value,
             "token" => token = value,
+            "ca" => trust = believe(trust, Trust::Authorities(value.into()))?,
             "scenario" => file = Some(PathBuf::from(value)),
             "pid" => pid = Some(number()?),
             "threads" => threads = number()?.clamp(1, 256),
@@ -268,12 +276,20 @@ fn parse(verb: Verb, arguments: impl IntoIterator<Item = OsString>) -> Result<Op
         }
     }
     let scenario = Scenario::load(file.as_deref(), &flags).map_err(|e| e.to_string())?;
-    let mut target = Target::parse(&url, is_own)?;
+    let mut target = Target::parse(&url, is_own)?.trusting(&trust)?;
     target.token = token;
     if label.is_empty() {
         label = target.url();
     }
     Ok(Some(Options { target, scenario, pid, stats, threads, tick_us, slo, json, label }))
+}
+
+/// What was said of trust so far, and now.
+pub fn believe(before: Trust, now: Trust) -> Result<Trust, String> {
+    match before {
+        Trust::Public => Ok(now),
+        _ => Err("--ca FILE or --insecure: one of them, once".to_owned()),
+    }
 }
 
 /// A tick as written.
@@ -325,6 +341,8 @@ mod tests {
         assert!(wrong("--url http://x/").contains("ws://"));
         assert!(wrong("--slo erors=0").contains("did you mean errors?"));
         assert!(wrong("--scenario /nowhere.toml").contains("/nowhere.toml"));
+        assert!(wrong("--insecure").contains("wss://") && wrong("--insecure --ca x").contains("one of them"));
+        assert!(wrong("--url wss://127.0.0.1:1/ --ca /nowhere.pem").contains("/nowhere.pem"));
         assert!(wrong("--devices many").contains("--devices"));
         assert!(wrong("--tick-us 1001").contains("from 0 (woken by each arrival) to 1000, not 1001"));
     }

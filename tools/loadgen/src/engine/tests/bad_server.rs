@@ -53,11 +53,14 @@ fn check(answer: &'static [Part], expected: &[(&str, u64)]) {
     };
     let plan = Plan::new(Target::parse(&url, false).expect("target"), scenario, &[word], "bad".into()).expect("plan");
     let outcome = plan.run(&mut Watch::default(), &Live::default(), &mut |_| {}).expect("run");
+    // On a machine so busy that the tool does not believe its clock, no tail is judged.
+    let is_told = |class: &str| class != "tail_cut" || outcome.unmeasured.is_none();
+    let expected: Vec<_> = expected.iter().filter(|(class, _)| is_told(class)).collect();
     let found: Vec<(&str, u64)> = outcome.failures.iter().map(|(class, f)| (class.as_str(), f.count)).collect();
-    let is_as_expected = |(found, expected): (&(&str, u64), &(&str, u64))| {
+    let is_as_expected = |(found, expected): (&(&str, u64), &&(&str, u64))| {
         found.0 == expected.0 && (found.1 == expected.1 || expected.1 == AGAIN)
     };
-    let all = found.len() == expected.len() && found.iter().zip(expected).all(is_as_expected);
+    let all = found.len() == expected.len() && found.iter().zip(&expected).all(is_as_expected);
     assert!(all, "{found:?}, not {expected:?}: {:#?}", outcome.failures);
 }
 
