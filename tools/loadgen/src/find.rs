@@ -109,9 +109,11 @@ impl Wish<'_> {
             probes.push(probe);
         }
         let found = search.found();
-        let of = |n: Option<u32>| n.and_then(|n| probes.iter().rev().find(|p| p.n == n).cloned());
-        let best = of(found.good);
-        let broke = of(found.bad);
+        let of = |n: Option<u32>, is_good: bool| {
+            let is_it = |p: &&Probe| Some(p.n) == n && p.verdict.is_kept() == is_good;
+            probes.iter().rev().find(is_it).cloned()
+        };
+        let (best, broke) = (of(found.good, true), of(found.bad, false));
         let wall = probes.iter().filter(|p| p.outcome.unmeasured.is_some()).min_by_key(|p| p.n);
         let told = if found.is_lower_bound { wall.or(best.as_ref()) } else { broke.as_ref() };
         let is_asked = found.is_lower_bound && wall.is_none();
@@ -172,14 +174,16 @@ fn grade(probe: &Probe, cores: usize) -> Grade {
     if probe.outcome.unmeasured.is_some() {
         return Grade::Unmeasured;
     }
-    if !probe.verdict.is_kept() {
-        return Grade::Bad;
-    }
     let server = probe.outcome.server.as_ref();
     // The fullest of what can fill up: a core of the server's, or the load tool's own, which must not either.
     let own = probe.outcome.own.cpu * 0.88 / crate::engine::OWN_CPU_MAX;
     let load = server.map(|s| s.busiest.values().copied().fold(s.cores / cores.max(1) as f64, f64::max).max(own));
-    Grade::Good { load: load.filter(|load| *load > 0.0) }
+    let load = load.filter(|load| *load > 0.0);
+    match probe.verdict.is_kept() {
+        true => Grade::Good { load },
+        false if probe.verdict.is_narrow() => Grade::Narrow { load },
+        false => Grade::Bad,
+    }
 }
 
 impl Answer {
@@ -188,6 +192,15 @@ impl Answer {
         let best = self.best.as_ref()?;
         let cores = best.outcome.server.as_ref()?.cores;
         (cores > 0.0).then(|| f64::from(best.n) / cores)
+    }
+
+    /// Loads below the greatest good one that broke the promise whenever they were tried: the server is at its worst there.
+    pub fn broke_below(&self) -> impl Iterator<Item = &Probe> {
+        let best = self.best.as_ref().map_or(0, |best| best.n);
+        let was_kept = |n| self.probes.iter().any(|p| p.n == n && p.verdict.is_kept());
+        let is_last = |(i, p): &(usize, &Probe)| !self.probes[i + 1..].iter().any(|later| later.n == p.n);
+        let all = self.probes.iter().enumerate().filter(is_last).map(|(_, p)| p);
+        all.filter(move |p| p.n < best && p.outcome.unmeasured.is_none() && !was_kept(p.n))
     }
 
     /// CPU of the server for a turn at that load, microseconds.

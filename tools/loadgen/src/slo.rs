@@ -206,6 +206,19 @@ impl Verdict {
         self.findings.iter().all(|f| f.kept)
     }
 
+    /// Whether a single condition was broken, and by less than half or twice its limit: it may have been a disturbance. One that
+    /// demands none of something, or an exact number, is never broken by little.
+    pub fn is_narrow(&self) -> bool {
+        let mut broken = self.broken();
+        let (Some(finding), None) = (broken.next(), broken.next()) else { return false };
+        let limit = finding.condition.limit;
+        finding.value.is_some_and(|value| match finding.condition.relation {
+            Relation::Below | Relation::AtMost => value < 2.0 * limit,
+            Relation::AtLeast | Relation::Above => value > limit / 2.0,
+            Relation::Equal => false,
+        })
+    }
+
     /// What was not kept.
     pub fn broken(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(|f| !f.kept)

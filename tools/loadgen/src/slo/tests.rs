@@ -82,6 +82,18 @@ fn borders_belong_to_at_most_and_at_least() {
 }
 
 #[test]
+fn a_narrow_break_is_of_one_condition_and_by_less_than_its_double() {
+    let is_narrow = |text: &str, value: f64| Slo::parse(text).unwrap().judge(|_, _| Some(value)).is_narrow();
+    assert!(is_narrow("late<0.1%", 0.00101) && is_narrow("late<=0.1%", 0.00199));
+    assert!(!is_narrow("late<0.1%", 0.002) && !is_narrow("late<0.1%", 0.0005), "far, and kept");
+    assert!(is_narrow("turns>=100", 51.0) && !is_narrow("turns>=100", 50.0));
+    for nothing_less in ["errors=0", "crosstalk<=0", "errors<0.1,late<0.1%"] {
+        assert!(!is_narrow(nothing_less, 0.15), "{nothing_less}");
+    }
+    assert!(!Slo::parse("late<0.1%").unwrap().judge(|_, _| None).is_narrow());
+}
+
+#[test]
 fn names_are_unique_and_explained() {
     for (i, metric) in METRICS.iter().enumerate() {
         assert!(METRICS[i + 1..].iter().all(|m| m.name != metric.name), "{}", metric.name);

@@ -38,7 +38,7 @@ ports of this machine. Conversations are those of the design: 3 s of speech, abo
   --server PATH          the server's program (voxlane beside this one)
   --server-cores LIST    cores of the server, as in 0 or 0,1 (0)
   --first N, --max N     the first and the greatest load tried (40, 20000)
-  --tries N              probes at most (9)
+  --tries N              probes at most (9); one that failed narrowly is repeated, and counts as bad if that fails, too
   --tick-us N            look at what came every N us, 1000 at most, and be woken by nobody, so that the server pays for no
                          wake-up of the load tool; 0: woken by each arrival (0)
   --floor FILE           JSON of voxlane-floor run --json: the ratio to it is told, if replies were
@@ -297,9 +297,12 @@ fn conclusion(stage: &Stage, answer: &Answer, told: &Told) -> String {
     };
     let bound = if answer.found.is_lower_bound { "at least " } else { "" };
     let _ = writeln!(out, "greatest good load: {bound}{} conversations", best.n);
+    let why = |p: &Probe| p.verdict.broken().map(ToString::to_string).collect::<Vec<_>>().join("; ");
     if let Some(broke) = &answer.broke {
-        let why: Vec<String> = broke.verdict.broken().map(ToString::to_string).collect();
-        let _ = writeln!(out, "the promise broke at {}: {}", broke.n, why.join("; "));
+        let _ = writeln!(out, "the promise broke at {}: {}", broke.n, why(broke));
+    }
+    for low in answer.broke_below() {
+        let _ = writeln!(out, "it broke at {} as well, less than was good: {}", low.n, why(low));
     }
     let _ = writeln!(out, "limit: {}", answer.limit);
     if let Some(us) = answer.cpu_us_per_turn() {
@@ -372,6 +375,7 @@ fn json_of(options: &Options, stage: &Stage, answer: &Answer, told: &Told) -> Va
         "is_lower_bound": answer.found.is_lower_bound,
         "conversations": answer.found.good,
         "broke_at": answer.found.bad,
+        "broke_below": answer.broke_below().map(|p| p.n).collect::<Vec<_>>(),
         "limit": answer.limit.to_string(),
         "cpu_us_per_turn": answer.cpu_us_per_turn(),
         "effort": told.effort,
