@@ -98,7 +98,7 @@ pub const METRICS: &[Metric] = &[
     time("tls", "of the handshake of TLS, where the server is wss://"),
     time("checkin", "from connecting to the whole answer of the check-in"),
     time("connect", "from when the connection was due to the hello reply, a check-in included"),
-    time("barge_in", "from abort to the last packet of the reply that was cut"),
+    time("barge_in", "from abort, or from speaking over it, to the last packet of the reply that was cut"),
     time(
         "added",
         "by the server itself: end of the utterance noticed to first packet ready, without providers (needs --stats)",
@@ -129,6 +129,8 @@ pub const METRICS: &[Metric] = &[
     count("turns", "turns with a complete reply"),
     count("turns_per_s", "complete turns per second"),
     count("tones", "replies of the sample whose sound was heard to be their device's own"),
+    count("interrupted", "replies that were interrupted, by abort or by voice, and then stopped"),
+    count("vanished", "lines that devices cut in the middle of a reply"),
     count("turned_out", "unruly devices that the server closed on"),
     count("devices", "devices that were connected at the busiest moment"),
     count("rss_mib", "resident memory of the server at its highest, MiB (needs --pid or --stats)"),

@@ -79,12 +79,15 @@ impl Fleet<'_> {
                 self.say(i, "{\"type\":\"abort\"}");
             }
             (Phase::Hearing, Behaviour::BargeIn) => {
-                // Opens the microphone over the reply; its words come at once.
-                device.aborted = now;
-                self.listen(i, due, 0);
-                self.devices[i].phase = Phase::Hearing;
+                // Its microphone is open all the time: nothing but its voice tells the server.
+                // It counts from its words, before which it says its number.
+                device.aborted = due + u64::from(TONE_PACKETS_MS) * 1_000_000;
+                self.speak(i, due, 0);
             }
-            (Phase::Hearing, Behaviour::Vanish) => self.leave(i, now + RETURN_NS / 2),
+            (Phase::Hearing, Behaviour::Vanish) => {
+                self.tally.count(Count::Vanished);
+                self.leave(i, now + RETURN_NS / 2);
+            }
             (_, Behaviour::SlowReader) => {
                 device.action = now + SIP_NS;
                 self.read(i, SIP_BYTES);
@@ -114,17 +117,31 @@ impl Fleet<'_> {
 
     /// Opens the microphone at `from`, with so many packets of room before the words.
     fn listen(&mut self, i: usize, from: u64, lead: u32) {
+        self.speak(i, from, lead);
+        self.devices[i].phase = Phase::Listening;
+        let mode = self.mode(i).word();
+        self.say(i, &format!("{{\"type\":\"listen\",\"state\":\"start\",\"mode\":\"{mode}\"}}"));
+    }
+
+    /// Begins new words at `from`, after so many packets of room.
+    fn speak(&mut self, i: usize, from: u64, lead: u32) {
         let utterance = self.roll(self.plan.utterances.len()) as u16;
         let device = &mut self.devices[i];
         device.utterance = utterance;
         (device.listen_from, device.sent, device.lead) = (from, 0, lead);
         (device.speech_end, device.is_owed) = (0, false);
-        device.phase = Phase::Listening;
-        let mode = self.plan.scenario.mode.word();
-        self.say(i, &format!("{{\"type\":\"listen\",\"state\":\"start\",\"mode\":\"{mode}\"}}"));
+    }
+
+    /// Who decides that its utterance is over. Who cancels its own echo, and may be interrupted, keeps its microphone open.
+    fn mode(&self, i: usize) -> Mode {
+        match self.devices[i].behaviour {
+            Behaviour::BargeIn => Mode::Realtime,
+            _ => self.plan.scenario.mode,
+        }
     }
 
     fn send_packet(&mut self, i: usize, now: u64) {
+        let mode = self.mode(i);
         let scenario = &self.plan.scenario;
         let device = &self.devices[i];
         let due = device.next_packet(PACKET_NS);
@@ -157,7 +174,7 @@ impl Fleet<'_> {
         device.is_owed = true;
         device.patience = device.speech_end + REPLY_NS;
         self.tally.count(Count::Begun);
-        if scenario.mode == Mode::Manual {
+        if mode == Mode::Manual {
             self.devices[i].listen_from = NEVER;
             self.devices[i].phase = Phase::Waiting;
             self.say(i, "{\"type\":\"listen\",\"state\":\"stop\"}");
@@ -166,7 +183,7 @@ impl Fleet<'_> {
 
     pub(super) fn on_upgraded(&mut self, i: usize) {
         let scenario = &self.plan.scenario;
-        let has_aec = self.devices[i].behaviour == Behaviour::BargeIn || scenario.mode == Mode::Realtime;
+        let has_aec = self.mode(i) == Mode::Realtime;
         let hello = format!(
             "{{\"type\":\"hello\",\"version\":{},\"transport\":\"websocket\",\"features\":{{\"mcp\":false{}}},\
              \"audio_params\":{{\"format\":\"{}\",\"sample_rate\":16000,\"channels\":1,\"frame_duration\":{PACKET_MS}}}}}",
@@ -278,9 +295,8 @@ impl Fleet<'_> {
 
     /// Waits for its pause with the microphone open, or closed when a button decides.
     fn next_turn(&mut self, i: usize, now: u64) {
-        let scenario = &self.plan.scenario;
-        let pause = scenario.pause_ms * 1_000_000;
-        if scenario.mode == Mode::Manual {
+        let pause = self.plan.scenario.pause_ms * 1_000_000;
+        if self.mode(i) == Mode::Manual {
             self.devices[i].phase = Phase::Waiting;
             self.devices[i].action = now + pause;
             return;
@@ -289,7 +305,7 @@ impl Fleet<'_> {
     }
 
     fn on_start(&mut self, i: usize, at: u64) {
-        let is_realtime = self.plan.scenario.mode == Mode::Realtime;
+        let is_realtime = self.mode(i) == Mode::Realtime;
         let device = &mut self.devices[i];
         if device.phase == Phase::Hearing && device.aborted == 0 {
             return self.note(i, "wrong_order", at, || "a second tts start in one reply".into());
@@ -357,6 +373,12 @@ impl Fleet<'_> {
                 self.tally.time(Time::BargeIn, reply.last - aborted);
             } else if counts {
                 self.tally.time(Time::BargeIn, 0);
+            }
+            if counts {
+                self.tally.count(Count::Interrupted);
+            }
+            if self.devices[i].behaviour == Behaviour::BargeIn {
+                return self.talk_on(i, at);
             }
             return self.end_turn(i, at, true);
         }
@@ -444,12 +466,27 @@ impl Fleet<'_> {
         } else if device.behaviour == Behaviour::SlowReader {
             device.action = at + SIP_NS;
             self.next_turn(i, at);
-        } else if device.listen_from != NEVER && self.plan.scenario.mode != Mode::Manual && aborted {
-            // A barge-in: its words are under way.
-            device.phase = Phase::Listening;
-            device.aborted = at;
         } else {
             self.next_turn(i, at);
+        }
+    }
+
+    /// A reply gave way to the device's voice, whose words are under way or already said: for those a reply is still owed.
+    fn talk_on(&mut self, i: usize, at: u64) {
+        let (most, is_over) = (self.plan.scenario.turns, self.is_over());
+        let device = &mut self.devices[i];
+        device.turns += 1;
+        // Packets that were on their way when it spoke may still come.
+        (device.phase, device.aborted) = (Phase::Listening, at);
+        let first_audio = device.first_audio.take();
+        let is_done = most > 0 && device.turns >= most;
+        if device.counts {
+            self.tally.turn(at, first_audio);
+            self.live.turns.fetch_add(1, Relaxed);
+        }
+        if is_over || is_done {
+            self.say_goodbye(i);
+            self.devices[i].phase = Phase::Done;
         }
     }
 

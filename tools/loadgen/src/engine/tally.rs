@@ -74,6 +74,10 @@ pub enum Count {
     Secured,
     /// Of them those that went on with an earlier session.
     Resumed,
+    /// Replies that were interrupted, and that the server then stopped.
+    Interrupted,
+    /// Lines that devices cut in the middle of a reply.
+    Vanished,
     /// Unruly devices that the server turned out.
     TurnedOut,
 }
@@ -257,6 +261,8 @@ impl Tally {
             ("turns", n(Count::Turns)),
             ("turns_per_s", n(Count::Turns) / took_s.max(1e-9)),
             ("tones", n(Count::Tones)),
+            ("interrupted", n(Count::Interrupted)),
+            ("vanished", n(Count::Vanished)),
             ("turned_out", n(Count::TurnedOut)),
             ("crosstalk", class("crosstalk")),
             ("silence", class("silence")),
