@@ -63,6 +63,7 @@ fn row(c: &mut Criterion) {
             is_service: true,
             places: 0,
             rung,
+            voice: None,
         };
         let rules = chain::Rules {
             budget: Duration::from_secs(4),

@@ -32,6 +32,7 @@ token_ms = 16
 [tts]
 provider = "scripted"
 first_audio_ms = 120
+cache_mb = 0
 "#;
 
 fn main() {

@@ -154,6 +154,11 @@ pub const PHRASE: Duration = Duration::from_secs(20);
 pub const PHRASE_AGAIN: Duration = Duration::from_secs(1);
 /// The longest pause between two tries: eight refused calls in a minute disturb nobody.
 pub const PHRASE_AGAIN_MOST: Duration = Duration::from_secs(60);
+/// Packets of one sentence that is kept to be said again: a minute of Opus at 32 kbit/s, 5 s of PCM. A longer one is hardly said
+/// twice, and would push a dozen others out.
+pub const SPEECH_KEPT_BYTES: usize = 256 * 1024;
+/// The most that `[tts] cache_mb` may be: half a million sentences; beyond, it is memory for nothing.
+pub const SPEECH_KEPT_MB_MOST: u64 = 4_096;
 /// Attempts of one job at all its providers, the first included: no more fit into a turn's budget, each with half the time.
 pub const CALL_TRIES: u32 = 4;
 /// Places for cancel hooks in a job: one for each of [`CALL_TRIES`], for a pause between two, for the offline responder and for

@@ -7,6 +7,7 @@ use crate::audio::endpoint::EndpointRules;
 use crate::audio::phrase::Phrase;
 use crate::audio::vad::Engine;
 use crate::format::{Lang, ReplyFormat};
+use crate::limits;
 use crate::resilience::choice::Choice;
 use crate::session::Rules;
 use crate::time::Duration;
@@ -441,6 +442,9 @@ impl Tts {
         own.backups = backup::read(r, "tts", Tts::read_one, check_tts);
         own.opus_complexity = complexity(r);
         own.bitrate = r.number("tts", "bitrate", 24_000, 8_000..=64_000, "Opus bitrate of replies, bit/s.") as u32;
+        let cache =
+            "Memory for sentences that were said before, so that each is spoken and encoded once, MB; 0 = none.";
+        own.cache_mb = r.number("tts", "cache_mb", 16, 0..=limits::SPEECH_KEPT_MB_MOST, cache);
         own
     }
 
@@ -466,6 +470,7 @@ impl Tts {
             command: r.list("tts", "command", &[], "command: program and arguments; text on stdin, audio on stdout."),
             opus_complexity: None,
             bitrate: 0,
+            cache_mb: 0,
             script: r.list(
                 "tts",
                 "script",

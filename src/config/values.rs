@@ -156,6 +156,7 @@ pub struct Tts {
     pub command: Vec<String>,
     pub opus_complexity: Option<u8>,
     pub bitrate: u32,
+    pub cache_mb: u64,
     pub script: Vec<String>,
     pub first_audio_ms: u64,
 }

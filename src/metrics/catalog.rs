@@ -118,6 +118,7 @@ catalog! {
         JobsCancelled => "voxlane_jobs_total", r#"result="cancelled""#, "Jobs that a pool has done, by result.", worker;
         PacketsPassed => "voxlane_reply_packets_total", r#"how="passed""#, "Opus packets of replies by where they were encoded.", worker;
         PacketsEncoded => "voxlane_reply_packets_total", r#"how="encoded""#, "Opus packets of replies by where they were encoded.", worker;
+        PacketsKept => "voxlane_reply_packets_total", r#"how="kept""#, "Opus packets of replies by where they were encoded.", worker;
         // --- control plane
         ControlAnswered => "voxlane_control_requests_total", r#"result="answered""#, "Control-plane requests by what became of them.", process;
         ControlLost => "voxlane_control_requests_total", r#"result="lost""#, "Control-plane requests by what became of them.", process;

@@ -3,7 +3,7 @@
 
 use super::child::{self, Leash, Program};
 use super::wav::WavStream;
-use super::{About, Call, Flow, Sound, Synthesiser};
+use super::{About, Call, Fingerprint, Flow, Sound, Synthesiser};
 use crate::job::Speak;
 use crate::resilience::fault::{Cause, Fault};
 
@@ -61,6 +61,12 @@ impl Synthesiser for SpeechCommand {
             },
         )?;
         wav.finish()
+    }
+
+    fn fingerprint(&self) -> Option<Fingerprint> {
+        let sound = format!("{:?}", self.config.raw_rate);
+        let parts = ["command", sound.as_str()].into_iter().chain(self.config.argv.iter().map(String::as_str));
+        Some(Fingerprint::new(&parts.collect::<Vec<_>>()))
     }
 }
 

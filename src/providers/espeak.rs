@@ -8,7 +8,7 @@ mod chinese;
 
 use super::child::{self, Leash, Program};
 use super::wav::WavStream;
-use super::{About, Call, Flow, Sound, Synthesiser};
+use super::{About, Call, Fingerprint, Flow, Sound, Synthesiser};
 use crate::format::Lang;
 use crate::job::Speak;
 use crate::limits;
@@ -79,6 +79,10 @@ impl Synthesiser for Espeak {
             first_by = call.deadline;
         }
         Ok(())
+    }
+
+    fn fingerprint(&self) -> Option<Fingerprint> {
+        Some(Fingerprint::new(&["espeak", self.config.voice.as_deref().unwrap_or_default()]))
     }
 }
 

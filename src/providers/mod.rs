@@ -20,11 +20,14 @@ pub mod whisper;
 #[cfg(test)]
 mod stub;
 
+use crate::audio::phrase::EncodedSpeech;
 use crate::format::Lang;
 use crate::ids::Ticket;
 use crate::job::{Cancel, Converse, Recognise, ReplyEnd, Speak, Transcript};
 use crate::resilience::fault::Fault;
 use crate::time::{Clock, Duration, Instant};
+use std::fmt;
+use std::sync::Arc;
 
 /// What every call carries: how long it may take, and how it is taken back.
 #[derive(Clone, Debug)]
@@ -81,6 +84,47 @@ pub trait LanguageModel: Send {
 pub trait Synthesiser: Send {
     /// Streams a sentence's audio in pieces of any length.
     fn speak(&mut self, what: &Speak, call: &Call, on_audio: &mut dyn FnMut(Sound<'_>) -> Flow) -> Result<(), Fault>;
+
+    /// Whose voice it is: two of the same fingerprint say the same text alike. `None`: what it says depends on more than the
+    /// text and is not to be kept.
+    fn fingerprint(&self) -> Option<Fingerprint> {
+        None
+    }
+
+    /// What keeps its sentences to say them again, if anything does.
+    fn keeping(&mut self) -> Option<&mut dyn Keeping> {
+        None
+    }
+}
+
+/// Sentences that were said before, for the worker who encodes them: asked before a call, after one that failed, and told of
+/// one that said all.
+pub trait Keeping {
+    /// The sentence in the voice that would say it now; of light effort only if `takes_light`. In place of a call.
+    fn kept(&mut self, what: &Speak, call: &Call, takes_light: bool) -> Option<Arc<EncodedSpeech>>;
+
+    /// The sentence in any voice, after a call that failed before it gave any sound.
+    fn instead(&mut self) -> Option<Arc<EncodedSpeech>>;
+
+    /// Keeps what the last call said, all of it.
+    fn keep(&mut self, what: &Speak, speech: EncodedSpeech, is_light: bool);
+}
+
+/// What decides how a text sounds: provider, model, voice, speed, form of the samples. For comparing only.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Fingerprint(Arc<str>);
+
+impl Fingerprint {
+    /// Of those parts.
+    pub fn new(parts: &[&str]) -> Fingerprint {
+        Fingerprint(parts.join("\0").into())
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Fingerprint")
+    }
 }
 
 /// A piece of synthesised audio: mono samples at a rate that stays the same within one sentence, or a packet that is already

@@ -37,6 +37,7 @@ use crate::wire::token::Keys;
 use crate::wire::upgrade;
 use crate::workers::chain::{self, Line, Spec};
 use crate::workers::phrases::{self, Rendering};
+use crate::workers::shelf::Shelf;
 use crate::workers::{self, AsrRules, Base, Crew, Size};
 use alerts::Watchman;
 use effort::Keeper;
@@ -143,7 +144,12 @@ impl Server {
         let llm = chain::language_models(rows.row(Stage::Llm, llm, config.session.first_token));
         // Our own sentences wait for no user, and what becomes of them is no measure of the voice.
         let aside = chain::synthesisers(rows.aside(Stage::Tts, tts.clone()));
-        let tts = chain::synthesisers(rows.row(Stage::Tts, tts, config.session.first_byte));
+        let tts = rows.row(Stage::Tts, tts, config.session.first_byte);
+        if let Some(shelf) = Shelf::new(config.tts.cache_mb as usize * 1_000_000) {
+            shelf.watch(&registry);
+            tts.keep_on(shelf);
+        }
+        let tts = chain::synthesisers(tts);
         let model = readiness.part("asr", "the speech model is being loaded");
         let tts_config = &config.tts;
         let keeper = Keeper::start(tts_config.opus_complexity, tts_config.bitrate, cores, clock, &registry);

@@ -14,7 +14,7 @@ use crate::providers::openai::{self, asr, llm, tts};
 use crate::providers::scripted::{Script, ScriptedAsr, ScriptedLlm, ScriptedTts};
 use crate::providers::sound::Encoding;
 use crate::providers::whisper::WhisperModel;
-use crate::providers::{About, LanguageModel, Recogniser, Synthesiser, model};
+use crate::providers::{About, Fingerprint, LanguageModel, Recogniser, Synthesiser, model};
 use crate::resilience::fault::{Cause, Fault};
 use crate::resilience::ladder::Rung;
 use crate::time::{Clock, Duration};
@@ -88,8 +88,9 @@ pub fn of(config: &Config, clock: Clock) -> Result<Providers, StartFault> {
         llm.push(Spec { rung: Rung::Offline, ..offline });
     }
     for own in [&config.tts].into_iter().chain(&config.tts.backups) {
-        let (factory, about) = tts_of(own, &client).map_err(other)?;
-        tts.push(spec(factory, about, own.provider == TtsProvider::OpenAi, own.concurrency, tts.is_empty()));
+        let (factory, about, voice) = tts_of(own, &client).map_err(other)?;
+        let spoken = spec(factory, about, own.provider == TtsProvider::OpenAi, own.concurrency, tts.is_empty());
+        tts.push(Spec { voice, ..spoken });
     }
     let asr_is_local = match config.asr.provider {
         AsrProvider::Whisper => true,
@@ -103,7 +104,7 @@ pub fn of(config: &Config, clock: Clock) -> Result<Providers, StartFault> {
 
 fn spec<P: ?Sized>(factory: Factory<P>, about: About, is_service: bool, places: u32, is_first: bool) -> Spec<P> {
     let rung = if is_first { Rung::Primary } else { Rung::Backup };
-    Spec { about, factory, is_service, places, rung }
+    Spec { about, factory, is_service, places, rung, voice: None }
 }
 
 fn http_client(config: &Config) -> Result<HttpClient, Fault> {
@@ -180,12 +181,16 @@ fn llm_of(own: &Llm, client: &HttpClient) -> Result<(Factory<dyn LanguageModel>,
     }
 }
 
-fn tts_of(tts: &Tts, client: &HttpClient) -> Result<(Factory<dyn Synthesiser>, About), Fault> {
+/// What makes a synthesiser, who it is, and whose voice it has.
+type Voice = (Factory<dyn Synthesiser>, About, Option<Fingerprint>);
+
+fn tts_of(tts: &Tts, client: &HttpClient) -> Result<Voice, Fault> {
     match tts.provider {
         TtsProvider::Espeak => {
             let settings = EspeakConfig { voice: Some(tts.voice.clone()).filter(|v| !v.is_empty()) };
-            let about = Espeak::new(settings.clone()).about();
-            Ok((Arc::new(move |_| Ok(Box::new(Espeak::new(settings.clone())))), about))
+            let one = Espeak::new(settings.clone());
+            let factory: Factory<dyn Synthesiser> = Arc::new(move |_| Ok(Box::new(Espeak::new(settings.clone()))));
+            Ok((factory, one.about(), one.fingerprint()))
         }
         TtsProvider::OpenAi => {
             let voice = if tts.voice.is_empty() { "alloy".to_owned() } else { tts.voice.clone() };
@@ -197,20 +202,26 @@ fn tts_of(tts: &Tts, client: &HttpClient) -> Result<(Factory<dyn Synthesiser>, A
             };
             let speed = Some(tts.speed as f32).filter(|speed| *speed != 1.0);
             let settings = tts::TtsConfig { service: service(&tts.service, client), voice, encoding, speed };
-            let about = tts::OpenAiTts::new(settings.clone())?.about();
-            Ok((Arc::new(move |_| Ok(Box::new(tts::OpenAiTts::new(settings.clone())?))), about))
+            let one = tts::OpenAiTts::new(settings.clone())?;
+            let factory: Factory<dyn Synthesiser> =
+                Arc::new(move |_| Ok(Box::new(tts::OpenAiTts::new(settings.clone())?)));
+            Ok((factory, one.about(), one.fingerprint()))
         }
         TtsProvider::Command => {
             let raw_rate = (tts.format == TtsFormat::Pcm).then_some(tts.rate);
             let settings = CommandConfig { argv: tts.command.clone(), raw_rate };
-            let about = SpeechCommand::new(settings.clone())?.about();
-            Ok((Arc::new(move |_| Ok(Box::new(SpeechCommand::new(settings.clone())?))), about))
+            let one = SpeechCommand::new(settings.clone())?;
+            let factory: Factory<dyn Synthesiser> =
+                Arc::new(move |_| Ok(Box::new(SpeechCommand::new(settings.clone())?)));
+            Ok((factory, one.about(), one.fingerprint()))
         }
         TtsProvider::Scripted => {
             let script = Script::new(&tts.script)?;
             let (first, rate) = (Duration::from_millis(tts.first_audio_ms), tts.rate);
-            let about = ScriptedTts::new(script.clone(), first, rate).about();
-            Ok((Arc::new(move |_| Ok(Box::new(ScriptedTts::new(script.clone(), first, rate)))), about))
+            let one = ScriptedTts::new(script.clone(), first, rate);
+            let factory: Factory<dyn Synthesiser> =
+                Arc::new(move |_| Ok(Box::new(ScriptedTts::new(script.clone(), first, rate))));
+            Ok((factory, one.about(), one.fingerprint()))
         }
     }
 }

@@ -152,6 +152,11 @@ impl Bench {
         self.panel.add(Counter::PacketsEncoded, encoded);
     }
 
+    /// Counts packets of kept speech.
+    pub fn said_again(&self, packets: u64) {
+        self.panel.add(Counter::PacketsKept, packets);
+    }
+
     /// Notes how long a job waited for this worker.
     pub fn waited(&self, wait: Duration) {
         self.panel.record(Series::JobWait, wait);

@@ -18,6 +18,7 @@ pub mod hands;
 pub mod llm;
 pub mod pace;
 pub mod phrases;
+pub mod shelf;
 pub mod tts;
 pub mod voice;
 

@@ -1,6 +1,7 @@
 //! Crews with scripted providers on real threads; the test is the shard. Nobody sleeps: all waiting is for a doorbell.
 
 mod hearing;
+mod said_again;
 mod speaking;
 mod thinking;
 

@@ -14,7 +14,10 @@ pub type OnPacket<'a> = &'a mut dyn FnMut(&[u8]) -> Flow;
 
 /// Encodes sentences one after another; kept by its worker, so that the encoder's state and all buffers are made once.
 pub struct Voice {
-    effort: Arc<AtomicU32>,
+    /// A word of [`Effort`], as wanted from the next sentence on.
+    wanted: Arc<AtomicU32>,
+    /// This sentence's.
+    effort: Effort,
     format: ReplyFormat,
     encoder: Option<Encoder>,
     resampler: Option<Resampler>,
@@ -32,8 +35,10 @@ pub struct Voice {
 impl Voice {
     /// A voice whose effort (a word of [`Effort`]) is read at each sentence, so that load can lower it.
     pub fn new(effort: Arc<AtomicU32>) -> Voice {
+        let first = Effort::of_word(effort.load(Ordering::Relaxed));
         Voice {
-            effort,
+            wanted: effort,
+            effort: first,
             format: ReplyFormat::DEFAULT,
             encoder: None,
             resampler: None,
@@ -57,7 +62,8 @@ impl Voice {
         if format.codec == Codec::Pcm {
             return Ok(());
         }
-        let effort = Effort::of_word(self.effort.load(Ordering::Relaxed));
+        let effort = Effort::of_word(self.wanted.load(Ordering::Relaxed));
+        self.effort = effort;
         let encoder = match &mut self.encoder {
             Some(encoder) if encoder.settings().rate == format.rate => {
                 encoder.reset();
@@ -105,6 +111,11 @@ impl Voice {
     /// Whether the sentence had any sample.
     pub fn has_sound(&self) -> bool {
         self.heard > 0
+    }
+
+    /// Whether this sentence is encoded with light effort, if it is encoded.
+    pub fn is_light(&self) -> bool {
+        self.format.codec == Codec::Opus && self.effort.is_light
     }
 
     /// Opus packets passed on as they came, and packets encoded here, since this was last asked.

@@ -10,6 +10,7 @@ mod failures;
 mod neighbours;
 mod operation;
 mod profile;
+mod said_again;
 mod services;
 mod standing_in;
 mod turns;

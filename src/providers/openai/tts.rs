@@ -6,7 +6,7 @@ use crate::job::Speak;
 use crate::limits;
 use crate::providers::http::{Content, Exchange, Until, error_word};
 use crate::providers::sound::{self, Encoding};
-use crate::providers::{About, Call, Flow, Sound, Synthesiser};
+use crate::providers::{About, Call, Fingerprint, Flow, Sound, Synthesiser};
 use crate::resilience::fault::{Cause, Fault};
 use crate::time::{Clock, Instant};
 use serde::Serialize;
@@ -99,6 +99,12 @@ impl Synthesiser for OpenAiTts {
         }
         let body = Body { exchange, clock: call.clock, first_by: what.first_byte_by, begun: false };
         sound::decode_or_pass(body, *encoding, what.format, on_audio)
+    }
+
+    fn fingerprint(&self) -> Option<Fingerprint> {
+        let TtsConfig { service, voice, encoding, speed } = &self.config;
+        let sound = format!("{encoding:?} {speed:?}");
+        Some(Fingerprint::new(&["openai", &service.base_url, &service.model, voice, &sound]))
     }
 }
 

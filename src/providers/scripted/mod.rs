@@ -17,7 +17,7 @@
 //! synthesiser hums for [`MS_PER_CHAR`] per character, [`MS_LEAST`] at least: a test can compute how many packets to expect.
 
 use super::patience::Patience;
-use super::{About, Call, Flow, LanguageModel, Recogniser, Sound, Synthesiser};
+use super::{About, Call, Fingerprint, Flow, LanguageModel, Recogniser, Sound, Synthesiser};
 use crate::format::Lang;
 use crate::job::{Converse, Recognise, ReplyEnd, Role, Speak, Transcript};
 use crate::resilience::fault::{Cause, Fault};
@@ -264,6 +264,12 @@ impl Synthesiser for ScriptedTts {
             return Err(Fault::new(Cause::Unavailable, "scripted: broke off"));
         }
         Ok(())
+    }
+
+    /// Without a script only the text counts; with one each sentence is what the script says of it.
+    fn fingerprint(&self) -> Option<Fingerprint> {
+        let sound = self.rate.to_string();
+        self.script.entries.is_empty().then(|| Fingerprint::new(&["scripted", &sound]))
     }
 }
 

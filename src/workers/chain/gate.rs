@@ -80,6 +80,12 @@ impl Gate {
         inner.breaker.is_ready(now) && inner.alone_until <= now && !inner.crowd.is_full()
     }
 
+    /// Whether it is not being left to recover and not left alone: a call would be made, if perhaps after waiting for a place.
+    pub fn is_up(&self, now: Instant) -> bool {
+        let inner = self.inner.lock();
+        inner.breaker.is_ready(now) && inner.alone_until <= now
+    }
+
     /// Asks for a call whose first result must come by `by`. Waits for a place if `may_wait`.
     ///
     /// # Errors

@@ -15,6 +15,7 @@
 
 mod gate;
 mod hedge;
+mod keeping;
 mod stages;
 #[cfg(test)]
 mod tests;
@@ -22,11 +23,13 @@ mod told;
 
 pub use stages::{language_models, recognisers, synthesisers};
 
+use super::shelf::Shelf;
+use crate::audio::phrase::EncodedSpeech;
 use crate::ids::{Ticket, TurnId};
 use crate::job::Stage;
 use crate::limits;
 use crate::providers::patience::Patience;
-use crate::providers::{About, Call};
+use crate::providers::{About, Call, Fingerprint};
 use crate::resilience::breaker;
 use crate::resilience::choice::{Choice, weighted};
 use crate::resilience::fault::{Cause, Fault};
@@ -39,8 +42,8 @@ use parking_lot::Mutex;
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 /// One provider of a stage.
 pub struct Spec<P: ?Sized> {
@@ -54,11 +57,20 @@ pub struct Spec<P: ?Sized> {
     pub places: u32,
     /// What its answers are.
     pub rung: Rung,
+    /// Whose voice it has, where what it says may be kept.
+    pub voice: Option<Fingerprint>,
 }
 
 impl<P: ?Sized> Clone for Spec<P> {
     fn clone(&self) -> Spec<P> {
-        Spec { about: self.about.clone(), factory: self.factory.clone(), ..*self }
+        Spec {
+            about: self.about.clone(),
+            factory: self.factory.clone(),
+            voice: self.voice.clone(),
+            is_service: self.is_service,
+            places: self.places,
+            rung: self.rung,
+        }
     }
 }
 
@@ -96,6 +108,8 @@ pub struct Line<P: ?Sized> {
     voices: Mutex<Kept<(TurnId, usize)>>,
     /// Who has been told of which outage.
     told: Mutex<Kept<u64>>,
+    /// Where what was said is kept.
+    shelf: OnceLock<Arc<Shelf>>,
 }
 
 struct Member<P: ?Sized> {
@@ -135,7 +149,8 @@ impl<P: ?Sized> Line<P> {
             window: limits::BREAKER_WINDOW,
             volume: limits::BREAKER_VOLUME,
             failed_percent: if has_choice { rules.breaker_percent } else { 100 },
-            slow_percent: limits::BREAKER_SLOW_PERCENT,
+            // A failed call counts as slow too.
+            slow_percent: if has_choice { limits::BREAKER_SLOW_PERCENT } else { 100 },
             slow: if has_choice { rules.budget / 2 } else { Duration::MAX },
             open: rules.breaker_open,
             open_most: limits::BREAKER_OPEN_MOST.max(rules.breaker_open),
@@ -156,6 +171,7 @@ impl<P: ?Sized> Line<P> {
             answers: Default::default(),
             voices: Mutex::new(Kept(HashMap::new())),
             told: Mutex::new(Kept(HashMap::new())),
+            shelf: OnceLock::new(),
         })
     }
 
@@ -193,6 +209,13 @@ impl<P: ?Sized> Line<P> {
         (self.stage == Stage::Llm && at < by).then_some(Hedge { at, member })
     }
 
+    /// The reply's other sentences go to whom this one went.
+    fn keep_voice(&self, ticket: Ticket, i: usize) {
+        if self.members.len() > 1 {
+            self.voices.lock().put(ticket, (ticket.turn, i));
+        }
+    }
+
     /// Notes who answered.
     fn note(&self, rung: Rung) {
         if self.rules.is_aside {
@@ -220,6 +243,10 @@ pub struct Chain<P: ?Sized> {
     line: Arc<Line<P>>,
     index: usize,
     primary: Option<Box<P>>,
+    /// Who gave the last answer.
+    spoke: Option<usize>,
+    /// What was said before in place of an answer that nobody gave.
+    instead: Option<Arc<EncodedSpeech>>,
 }
 
 /// One call to one provider.
@@ -275,11 +302,18 @@ impl<P: ?Sized> Chain<P> {
             // Tried again at the next call.
             Err(_) => None,
         };
-        Ok(Chain { line, index, primary })
+        Ok(Chain { line, index, primary, spoke: None, instead: None })
     }
 
-    /// Asks one after the other until one answers, whose first result must come by `by`.
-    fn run<T>(&mut self, call: &Call, by: Instant, once: Once<'_, P, T>) -> Result<T, Fault> {
+    /// Asks one after the other until one answers, whose first result must come by `by`. `left` says what is left if none does.
+    fn run<T>(
+        &mut self,
+        call: &Call,
+        by: Instant,
+        once: Once<'_, P, T>,
+        left: impl FnOnce(&mut Chain<P>) -> Rung,
+    ) -> Result<T, Fault> {
+        (self.spoke, self.instead) = (None, None);
         let line = self.line.clone();
         let offline = line.members.iter().position(|member| member.spec.rung == Rung::Offline);
         let services_by = if offline.is_some() { by - limits::OFFLINE_RESERVE } else { by };
@@ -294,7 +328,7 @@ impl<P: ?Sized> Chain<P> {
             let is_news = line.is_news(call.ticket);
             return self.attempt(offline, call, How { by, is_news, hedge: None }, once).result;
         }
-        line.note(if line.stage == Stage::Tts { Rung::Text } else { Rung::Cached });
+        line.note(left(self));
         Err(fault)
     }
 
@@ -306,8 +340,9 @@ impl<P: ?Sized> Chain<P> {
         for (place, &i) in order.iter().enumerate() {
             if let Some((answer, whose)) = self.ask_one(i, &order[place + 1..], call, &mut asked, once)? {
                 line.note(line.members[whose].spec.rung);
-                if line.stage == Stage::Tts && line.members.len() > 1 {
-                    line.voices.lock().put(call.ticket, (call.ticket.turn, i));
+                self.spoke = Some(whose);
+                if line.stage == Stage::Tts {
+                    line.keep_voice(call.ticket, i);
                 }
                 return Ok(answer);
             }

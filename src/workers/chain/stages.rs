@@ -1,10 +1,11 @@
 //! The row as each of the three providers: what its first result is, and which answer is none.
 
-use super::{Chain, Line, hedge};
+use super::{Chain, Line, Once, hedge};
 use crate::job::{Converse, Recognise, ReplyEnd, Speak, Transcript};
 use crate::providers::builtin;
-use crate::providers::{Call, Flow, LanguageModel, Recogniser, Sound, Synthesiser};
+use crate::providers::{Call, Flow, Keeping, LanguageModel, Recogniser, Sound, Synthesiser};
 use crate::resilience::fault::{Cause, Fault};
+use crate::resilience::ladder::Rung;
 use crate::workers::Factory;
 use std::sync::Arc;
 
@@ -25,10 +26,11 @@ pub fn synthesisers(line: Arc<Line<dyn Synthesiser>>) -> Factory<dyn Synthesiser
 
 impl Recogniser for Chain<dyn Recogniser> {
     fn recognise(&mut self, pcm: &[i16], how: &Recognise, call: &Call) -> Result<Transcript, Fault> {
-        self.run(call, call.deadline, &mut |recogniser, attempt| {
+        let once: Once<'_, dyn Recogniser, Transcript> = &mut |recogniser, attempt| {
             let call = Call { deadline: attempt.by, ..attempt.call.clone() };
             recogniser.recognise(pcm, how, &call)
-        })
+        };
+        self.run(call, call.deadline, once, |_| Rung::Cached)
     }
 }
 
@@ -40,7 +42,7 @@ impl LanguageModel for Chain<dyn LanguageModel> {
         on_text: &mut dyn FnMut(&str) -> Flow,
     ) -> Result<ReplyEnd, Fault> {
         let line = self.line.clone();
-        self.run(call, ask.first_token_by, &mut |model, attempt| {
+        let once: Once<'_, dyn LanguageModel, ReplyEnd> = &mut |model, attempt| {
             let (mut bytes, mut stopped) = (0, false);
             let mut on_text = |text: &str| {
                 if !text.is_empty() {
@@ -75,13 +77,14 @@ impl LanguageModel for Chain<dyn LanguageModel> {
                 attempt.broke_off();
             }
             Ok(end)
-        })
+        };
+        self.run(call, ask.first_token_by, once, |_| Rung::Cached)
     }
 }
 
 impl Synthesiser for Chain<dyn Synthesiser> {
     fn speak(&mut self, what: &Speak, call: &Call, on_audio: &mut dyn FnMut(Sound<'_>) -> Flow) -> Result<(), Fault> {
-        self.run(call, what.first_byte_by, &mut |synthesiser, attempt| {
+        let once: Once<'_, dyn Synthesiser, ()> = &mut |synthesiser, attempt| {
             let mut stopped = false;
             let mut on_audio = |sound: Sound<'_>| {
                 if !sound.pcm.is_empty() || sound.packet.is_some() {
@@ -102,6 +105,11 @@ impl Synthesiser for Chain<dyn Synthesiser> {
                 return Err(Fault::new(Cause::Malformed, "speech without sound"));
             }
             Ok(())
-        })
+        };
+        self.run(call, what.first_byte_by, once, |chain| chain.fall_back(what, call))
+    }
+
+    fn keeping(&mut self) -> Option<&mut dyn Keeping> {
+        self.line.shelf.get().is_some().then_some(self as &mut dyn Keeping)
     }
 }

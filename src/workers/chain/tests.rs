@@ -1,3 +1,5 @@
+mod kept;
+
 use super::*;
 use crate::format::{Lang, ReplyFormat};
 use crate::ids::ShardId;
@@ -110,6 +112,7 @@ fn rig<P: ?Sized + 'static>(
             is_service: rung.is_service(),
             places: 0,
             rung,
+            voice: Some(Fingerprint::new(&[name])),
         }
     });
     let clock = Clock::start();
@@ -328,6 +331,10 @@ fn who_is_alone_is_spared_only_when_every_call_fails() {
     let mut chain = alone.chain();
     assert_eq!((0..40).filter(|_| hear(&alone, &mut chain).is_ok()).count(), 20);
     assert_eq!(alone.line.members[0].gate.tally.opened.load(Relaxed), 0);
+    let most: Vec<Does> = (0..40).map(|i| if i % 5 == 0 { Answer } else { Fail(Cause::Refused) }).collect();
+    let alone = asr(&[("one", Rung::Primary, &most)]);
+    let mut chain = alone.chain();
+    assert_eq!((0..40).filter(|_| hear(&alone, &mut chain).is_ok()).count(), 8, "one in five is better than none");
     let backed = asr(&[("one", Rung::Primary, &half), ("two", Rung::Backup, &[])]);
     let mut chain = backed.chain();
     assert_eq!((0..40).filter(|_| hear(&backed, &mut chain).is_ok()).count(), 40);

@@ -9,9 +9,9 @@ use crate::providers::{Call, Flow, Sound, Synthesiser};
 use std::sync::atomic::Ordering::SeqCst;
 
 /// Says every sentence as a tone of `ms` at `rate`, in pieces of 1,000 samples; "!" fails after that.
-struct Tone {
-    rate: u32,
-    ms: u32,
+pub struct Tone {
+    pub rate: u32,
+    pub ms: u32,
 }
 
 impl Synthesiser for Tone {
@@ -36,7 +36,7 @@ fn rig(rate: u32, ms: u32, complexity: u8) -> Rig {
 }
 
 impl Rig {
-    fn say(&mut self, text: &str, format: ReplyFormat) -> Vec<Answer> {
+    pub fn say(&mut self, text: &str, format: ReplyFormat) -> Vec<Answer> {
         let by = self.clock.now() + LONG;
         let what = Speak { sentence: 7, text: text.into(), language: Lang::EN, format, first_byte_by: by };
         self.submit(self.job(1, Work::Speak(Box::new(what))));
@@ -45,7 +45,7 @@ impl Rig {
 }
 
 /// Packets put together from their blocks, and the final outcome.
-fn packets(answers: &[Answer]) -> (Vec<Vec<u8>>, &Outcome) {
+pub fn packets(answers: &[Answer]) -> (Vec<Vec<u8>>, &Outcome) {
     let (mut packets, mut open) = (Vec::new(), Vec::new());
     for answer in answers {
         if let Outcome::Packet(block) = &answer.outcome {
@@ -59,7 +59,7 @@ fn packets(answers: &[Answer]) -> (Vec<Vec<u8>>, &Outcome) {
     (packets, &answers.last().unwrap().outcome)
 }
 
-const PCM: ReplyFormat = ReplyFormat { codec: Codec::Pcm, ..ReplyFormat::DEFAULT };
+pub const PCM: ReplyFormat = ReplyFormat { codec: Codec::Pcm, ..ReplyFormat::DEFAULT };
 
 #[test]
 fn a_sentence_becomes_opus_packets_of_sixty_milliseconds() {

@@ -53,7 +53,7 @@ impl Settings {
              [session]\nidle_s = 0\ngreeting = false\n\
              [asr]\n{service}language = \"en\"\n\
              [llm]\n{service}\
-             [tts]\n{service}format = \"{}\"\nrate = 24000\nopus_complexity = {complexity}\n\
+             [tts]\n{service}format = \"{}\"\nrate = 24000\nopus_complexity = {complexity}\ncache_mb = 0\n\
              [limits]\nconnections = {connections}\nconnections_per_address = 0\ndrain_s = 1\n\
              [log]\nlevel = \"warn\"\n",
             self.tts.word()
@@ -72,6 +72,8 @@ impl Settings {
             set(section, "base_url", &format!("http://{}/v1", self.providers));
             set(section, "model", "stand-in");
         }
+        // Every reply is made: sentences that all devices hear alike would else be kept ones.
+        set("tts", "cache_mb", "0");
         set("session", "idle_s", "0");
         set("limits", "connections", &self.connections.to_string());
         set("limits", "drain_s", "1");
