@@ -59,7 +59,7 @@
 //! | `net` | values, metrics |
 //! | `providers` | values, job, audio, resilience::fault |
 //! | `workers` | values, job, lanes, audio, providers, resilience, metrics |
-//! | `shard` | values, net, wire, session, audio, lanes, job, resilience::fault, metrics |
+//! | `shard` | values, net, wire, session, audio, lanes, job, resilience::fault, resilience::admission, metrics |
 //! | `admin` | values, wire, metrics |
 //! | `config` | values, audio, session, resilience, log::store |
 //! | `cli` | config::mistake |

@@ -86,6 +86,14 @@ pub const ANSWERS_PER_PASS: usize = 256;
 pub const JOBS_PER_PASS: usize = 1_024;
 /// How long audio that found its lane full waits before it is offered again; half a ring is 7 s of speech.
 pub const POUR_AGAIN: Duration = Duration::from_millis(20);
+/// Shards of a process: the most that the configuration takes.
+pub const SHARDS: usize = 256;
+/// Connections beyond those allowed that are kept just long enough to be told to come back later; beyond them, the socket is
+/// closed without a word.
+pub const CONNECTIONS_BEYOND: usize = 64;
+/// Places in which a shard under too much load looks for idle connections, ten times a second: 20,000 within 16 s, and a burst
+/// of closes that takes less than 2 ms.
+pub const IDLERS_PER_LOOK: usize = 128;
 /// Letters in a shard's mailbox: one for each connection that another shard upgrades or hands over within a pass. Beyond, a
 /// connection stays where it is; a replaced device's old one is then found dead by its silence.
 pub const MAILBOX: usize = 4_096;

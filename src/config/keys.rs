@@ -28,23 +28,7 @@ impl Config {
             tts: Tts::read(r),
             services: Services::read(r),
             auth: Auth::read(r),
-            limits: Limits {
-                connections: r.number(
-                    "limits",
-                    "connections",
-                    20_000,
-                    1..=1_000_000,
-                    "Open device connections, all shards.",
-                ) as usize,
-                connections_per_address: per_address(r),
-                drain_s: r.number(
-                    "limits",
-                    "drain_s",
-                    10,
-                    0..=600,
-                    "How long a stopping server lets sentences end, s.",
-                ),
-            },
+            limits: Limits::read(r),
             admin: Admin {
                 token: r.secret(
                     "admin",
@@ -120,6 +104,23 @@ fn check_tts(r: &mut Reader<'_>, tts: &Tts) {
     if tts.provider == TtsProvider::Command && tts.command.is_empty() {
         let help = "name the program and its arguments, as in tts.command = [\"piper\", \"--output-raw\"]".to_owned();
         r.refuse("tts", "provider", "the provider command needs tts.command".to_owned(), Some(help));
+    }
+}
+
+impl Limits {
+    fn read(r: &mut Reader<'_>) -> Limits {
+        let shed =
+            "Refuse connections (503) and turns (\"busy\") that would not be served in time; false: serve all, late.";
+        let memory = "Memory the server may use, MB; near it nobody new is let in. 0 = 80 % of what the machine or container has.";
+        let drain = "How long a stopping server lets sentences end, s.";
+        let connections = "Open device connections, all shards.";
+        Limits {
+            connections: r.number("limits", "connections", 20_000, 1..=1_000_000, connections) as usize,
+            connections_per_address: per_address(r),
+            shed: r.flag("limits", "shed", true, shed),
+            memory_mb: r.number("limits", "memory_mb", 0, 0..=16_777_216, memory),
+            drain_s: r.number("limits", "drain_s", 10, 0..=600, drain),
+        }
     }
 }
 

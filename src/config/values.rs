@@ -209,6 +209,8 @@ pub struct Auth {
 pub struct Limits {
     pub connections: usize,
     pub connections_per_address: usize,
+    pub shed: bool,
+    pub memory_mb: u64,
     pub drain_s: u64,
 }
 

@@ -36,6 +36,8 @@ pub(super) struct ShardEnd {
     pub refused: Option<Answer>,
     /// What the worker holds of ours.
     pub given: Vec<Given>,
+    /// When it was given its last job, as the shard got that.
+    pub given_at: Instant,
     /// Blocks written so far.
     pub blocks_in: u64,
     /// The worker found its ring full and sleeps until we drained.
@@ -107,6 +109,7 @@ pub(super) fn lane(spec: PoolSpec, slot: usize, generation: u32, bell: Doorbell)
         answers: answers_out,
         refused: None,
         given: Vec::with_capacity(spec.capacity as usize),
+        given_at: Instant::ZERO,
         blocks_in: 0,
         wants_room: wants_room.clone(),
         bell,

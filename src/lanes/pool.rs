@@ -15,7 +15,7 @@ use crate::audio::pcm::PcmBlock;
 use crate::ids::Ticket;
 use crate::job::{Answer, Failure, Job, Outcome, Stage};
 use crate::limits;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use crossbeam::channel::Receiver;
 use ringbuf::traits::{Consumer, Observer, Producer};
 use std::collections::{HashMap, VecDeque};
@@ -196,6 +196,18 @@ impl Pool {
         (self.waiting.len(), self.plant.alive(), self.plant.busy())
     }
 
+    /// How long the oldest job has been with a worker that has not looked at it, and how long the oldest one waits for a worker.
+    /// Where workers gather jobs they tell themselves what they cannot do in time, and this is zero. Looks at every lane.
+    pub fn oldest(&self, now: Instant) -> (Duration, Duration) {
+        if self.plant.spec.capacity > 1 {
+            return (Duration::ZERO, Duration::ZERO);
+        }
+        let lanes = self.present.iter().filter_map(|&slot| self.lanes[slot as usize].as_deref());
+        let untaken = lanes.filter(|lane| !lane.orders.is_empty()).map(|lane| now.since(lane.given_at)).max();
+        let waiting = self.waiting.oldest().map(|since| now.since(since));
+        (untaken.unwrap_or_default(), waiting.unwrap_or_default())
+    }
+
     // --- answers --------------------------------------------------------------------------------------------------------
 
     fn visit_ready(&mut self, budget: usize, take: &mut dyn FnMut(Answer) -> Taken) -> bool {
@@ -330,6 +342,7 @@ impl Pool {
             self.hearing.insert(job.ticket, slot as u16);
         }
         lane.given.push(given);
+        lane.given_at = submitted;
         let pushed = lane.orders.try_push(Order { job, submitted, blocks_before: lane.blocks_in });
         debug_assert!(pushed.is_ok(), "as many places in the ring as at the seat");
         mark_due(&mut self.due, lane);

@@ -210,6 +210,19 @@ fn a_full_waiting_queue_gives_the_job_back() {
 }
 
 #[test]
+fn the_age_of_what_nobody_looks_at_is_told() {
+    let mut world = World::new(Stage::Llm, spec(1, 1), 1);
+    let mut desk = world.desk();
+    let at = |ms| NOW + Duration::from_millis(ms);
+    assert_eq!(world.pools[0].oldest(LATER), (Duration::ZERO, Duration::ZERO));
+    assert!(world.pools[0].submit(NOW, Class::First, ask(0, 0)).is_ok());
+    assert!(world.pools[0].submit(at(30), Class::First, ask(0, 1)).is_ok());
+    assert_eq!(world.pools[0].oldest(at(50)), (Duration::from_millis(50), Duration::from_millis(20)));
+    assert!(desk.next_job(Duration::ZERO).is_some());
+    assert_eq!(world.pools[0].oldest(at(50)), (Duration::ZERO, Duration::from_millis(20)));
+}
+
+#[test]
 fn a_waiting_job_expires_and_can_be_withdrawn() {
     let mut world = World::new(Stage::Llm, spec(1, 1), 1);
     let pool = &mut world.pools[0];

@@ -48,6 +48,11 @@ impl WaitingJobs {
         self.jobs.is_empty()
     }
 
+    /// Since when the oldest waits.
+    pub fn oldest(&self) -> Option<Instant> {
+        self.jobs.iter().map(|w| w.since).min()
+    }
+
     /// Takes a job in; gives it back when the queue is full.
     // The error is the job itself, as large as it is: nothing is lost and nothing allocated on refusal.
     #[allow(clippy::result_large_err)]

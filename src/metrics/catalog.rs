@@ -145,6 +145,11 @@ catalog! {
         EndedUnwritable => "voxlane_ended_total", r#"cause="unwritable""#, "Connections that ended, by cause.";
         EndedByHandshake => "voxlane_ended_total", r#"cause="slow_handshake""#, "Connections that ended, by cause.";
         EndedByDrain => "voxlane_ended_total", r#"cause="drain""#, "Connections that ended, by cause.";
+        EndedByLoad => "voxlane_ended_total", r#"cause="load""#, "Connections that ended, by cause.";
+        // --- refused because there is more to do than can be done in time
+        ShedDevices => "voxlane_shed_total", r#"what="connection""#, "What was refused or given up because of too much load.";
+        ShedTurns => "voxlane_shed_total", r#"what="turn""#, "What was refused or given up because of too much load.";
+        ShedIdlers => "voxlane_shed_total", r#"what="idle_connection""#, "What was refused or given up because of too much load.";
         // --- the shard itself
         DescriptorsOut => "voxlane_accept_pauses_total", "", "Times that accepting rested because the process had no file descriptor left.";
         HandedOver => "voxlane_handed_over_total", "", "Connections given to an emptier shard.";
@@ -185,6 +190,10 @@ catalog! {
         AsrWaiting => "voxlane_queue_depth", r#"queue="asr_jobs""#, "What waits in a queue.";
         LlmWaiting => "voxlane_queue_depth", r#"queue="llm_jobs""#, "What waits in a queue.";
         TtsWaiting => "voxlane_queue_depth", r#"queue="tts_jobs""#, "What waits in a queue.";
+        LoadScore => "voxlane_load_score", "", "Load as admission weighs it: 100 where users begin to suffer.";
+        LoadLevel => "voxlane_load_level", "", "What load makes a shard give up: 1 extras, 2 newcomers, 3 turns beyond a limit, 4 idle connections.";
+        TurnsAdmitted => "voxlane_turns_admitted", "", "Admitted turns under way.";
+        TurnsMost => "voxlane_turns_admitted_max", "", "Admitted turns that may be under way at once; 0: no limit was needed lately.";
         LiveWatchers => "voxlane_live_watchers", "", "Watchers of the live page.", process;
         WorkersBusy => "voxlane_workers_busy", "", "Threads of a pool that have a job.", worker;
     }

@@ -264,6 +264,8 @@ impl Pulse {
                 connections: gauge(Gauge::Connections),
                 listening: gauge(Gauge::Listening),
                 speaking: gauge(Gauge::Speaking),
+                load: gauge(Gauge::LoadScore),
+                level: gauge(Gauge::LoadLevel),
             }
         };
         reading.shards.iter().map(of).collect()

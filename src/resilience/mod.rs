@@ -10,6 +10,7 @@
 //! Neighbours: `providers` classify their failures as a [`fault::Fault`]; `workers` and `session` decide by it.
 //! Never here: a socket, a clock, a dice, a log line. Time and chance come in as numbers.
 
+pub mod admission;
 pub mod alert;
 pub mod breaker;
 pub mod choice;

@@ -15,6 +15,7 @@ pub mod providers;
 pub mod scout;
 pub mod serve;
 pub mod state;
+pub mod watchdog;
 
 use crate::admin::{self, AdminRoutes, DeviceRoutes, Guard, Live};
 use crate::audio::phrase::Phrasebook;
@@ -28,6 +29,7 @@ use crate::metrics::registry::Probe;
 use crate::metrics::{Home, Readiness, Registry, Series};
 use crate::net::tls;
 use crate::providers::About;
+use crate::resilience::admission::Board;
 use crate::secret::Masked;
 use crate::shard::pin::Pinning;
 use crate::shard::{self, Access, Common, DeviceLanguages};
@@ -46,6 +48,7 @@ use scout::Scout;
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use watchdog::Watchdog;
 
 /// A running server.
 pub struct Server {
@@ -56,6 +59,7 @@ pub struct Server {
     phrases: Rendering,
     keeper: Keeper,
     watchman: Watchman,
+    watchdog: Watchdog,
     http: admin::Server,
     admin: admin::Server,
     clock: Clock,
@@ -139,7 +143,9 @@ impl Server {
         let asr_budget = rules.session.asr;
         let asr_rules =
             AsrRules { is_local: asr_is_local, has_model: asr_has_model, size: asr_size, budget: asr_budget };
-        let rows = Rows { config, clock, registry: &registry };
+        let board = Arc::new(Board::new(limits::SHARDS));
+        let watchdog = Watchdog::start(config.limits.memory_mb, board.clone(), &registry).map_err(no_thread)?;
+        let rows = Rows { config, clock, registry: &registry, board: &board };
         let asr = chain::recognisers(rows.row(Stage::Asr, asr, asr_rules.budget));
         let llm = chain::language_models(rows.row(Stage::Llm, llm, config.session.first_token));
         // Our own sentences wait for no user, and what becomes of them is no measure of the voice.
@@ -171,7 +177,7 @@ impl Server {
         let phrases =
             base.start_phrases(book.clone(), keeper.effort(), aside, limits::PHRASE_AGAIN, told).map_err(no_thread)?;
 
-        let common = Common::new(rules, book, languages.clone());
+        let common = Common { board, ..Common::new(rules, book, languages.clone()) };
         let crews = asr_pools.into_iter().zip(llm_pools).zip(tts_pools).enumerate().map(|(i, ((asr, llm), tts))| {
             let panel = registry.panel(Home::Shard(ShardId(i as u16)));
             shard::Crew { pools: vec![asr, llm, tts], panel }
@@ -208,6 +214,7 @@ impl Server {
             phrases,
             keeper,
             watchman,
+            watchdog,
             http,
             admin,
             clock,
@@ -301,6 +308,7 @@ impl Server {
         self.phrases.end();
         self.keeper.stop();
         self.watchman.stop();
+        self.watchdog.stop();
         for crew in self.crews {
             let stage = crew.stage().name();
             match crew.join() {
@@ -316,6 +324,7 @@ struct Rows<'a> {
     config: &'a Config,
     clock: Clock,
     registry: &'a Registry,
+    board: &'a Arc<Board>,
 }
 
 impl Rows<'_> {
@@ -323,6 +332,7 @@ impl Rows<'_> {
     fn row<P: ?Sized + Send + 'static>(&self, stage: Stage, specs: Vec<Spec<P>>, budget: Duration) -> Arc<Line<P>> {
         let line = Line::new(stage, specs, self.rules(budget, false), self.clock);
         line.watch(self.registry);
+        line.heed(self.board.clone());
         line
     }
 
@@ -421,6 +431,7 @@ fn shard_rules(config: &Config, asr_is_local: bool) -> Result<shard::Rules, Star
         tz_offset_min: Box::new(offset_min),
         connections: config.limits.connections,
         connections_per_address: config.limits.connections_per_address,
+        sheds: config.limits.shed,
         drain: Duration::from_secs(config.limits.drain_s),
         pin: config.shards.pin,
         spin: Duration::from_micros(config.shards.spin_us),

@@ -32,6 +32,14 @@ pub enum Dice {
 }
 
 impl Dice {
+    /// Any 64 bits.
+    pub fn number(&mut self) -> u64 {
+        match self {
+            Dice::System => system(),
+            Dice::Seeded(state) => split_mix(state),
+        }
+    }
+
     /// A fresh id.
     pub fn session_id(&mut self) -> SessionId {
         match self {

@@ -8,7 +8,7 @@
 use super::bucket::Bucket;
 use super::timeline;
 use super::timers::on_the_second;
-use crate::ids::SessionId;
+use crate::ids::{SessionId, TurnId};
 use crate::limits;
 use crate::net::addresses::Place;
 use crate::net::{Outbox, Stream};
@@ -72,6 +72,8 @@ pub struct Connection {
     /// Second of the last ping of the peer, and how many came within it.
     pub(super) ping_second: u32,
     pub(super) pings: u8,
+    /// The turn that was let in last; of an earlier one, nothing is under way.
+    pub(super) admitted: TurnId,
     pub(super) version: Option<Version>,
     pub(super) phase: Phase,
     /// The hello was answered.
@@ -118,6 +120,7 @@ impl Connection {
             packets_waiting: 0,
             ping_second: 0,
             pings: 0,
+            admitted: TurnId::default(),
             version: None,
             phase: Phase::Head,
             is_greeted: false,

@@ -2,6 +2,7 @@
 
 use super::connection::{Connection, Phase};
 use super::floor::Floor;
+use super::load;
 use super::rules::Verdict;
 use super::slots::Key;
 use crate::format::Lang;
@@ -57,6 +58,13 @@ impl Floor {
                 self.answer(key, now, reply);
             }
             Decision::Open(upgrade, used) => {
+                if let Some(away) = self.refuses_device() {
+                    self.panel.count(Counter::ShedDevices);
+                    self.panel.count(Counter::Refused);
+                    self.push(key, now, Class::Control, now, |out| out.extend_from_slice(&load::busy(away)));
+                    self.begin_closing(key, now);
+                    return None;
+                }
                 self.open(key, now, &upgrade);
                 return part.get(used..).filter(|rest| !rest.is_empty()).map(<[u8]>::to_vec);
             }

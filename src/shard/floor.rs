@@ -5,6 +5,7 @@ use super::backlog::Backlog;
 use super::clockwork::{Dice, Watch};
 use super::connection::{Connection, Phase};
 use super::languages::DeviceLanguages;
+use super::load::Load;
 use super::mailbox::Mail;
 use super::rules::Rules;
 use super::slots::{Key, Slots};
@@ -21,6 +22,7 @@ use crate::metrics::{Counter, Gauge, Panel, Series};
 use crate::net::addresses::Place;
 use crate::net::outbox::{Class, LOW_WATER_BYTES, Pushed, Shelf};
 use crate::net::{AddressBook, Stream};
+use crate::resilience::admission::Board;
 use crate::resilience::fault::Cause;
 use crate::session::phase::Phase as SessionPhase;
 use crate::session::{Effects, Event, Kit, Session};
@@ -44,6 +46,8 @@ pub struct Common {
     pub addresses: Arc<AddressBook>,
     /// Bytes of all audio queues together.
     pub audio: Arc<Budget>,
+    /// How much load makes the shards give up, for all to see.
+    pub board: Arc<Board>,
     /// Hashes Device-Ids; the same in all shards.
     pub hash: RandomState,
 }
@@ -53,7 +57,8 @@ impl Common {
     pub fn new(rules: Rules, phrases: Arc<Phrasebook>, languages: Arc<DeviceLanguages>) -> Common {
         let addresses = Arc::new(AddressBook::new(rules.connections_per_address));
         let audio = Budget::new(limits::AUDIO_BUDGET_BYTES);
-        Common { rules: Arc::new(rules), phrases, languages, addresses, audio, hash: RandomState::new() }
+        let board = Arc::new(Board::new(limits::SHARDS));
+        Common { rules: Arc::new(rules), phrases, languages, addresses, audio, board, hash: RandomState::new() }
     }
 }
 
@@ -102,6 +107,9 @@ pub(super) struct Floor {
     /// Bytes in all send queues after their last write.
     pub send_bytes: i64,
     pub draining: bool,
+    pub load: Load,
+    /// Connections that may be open at once; a few more find a place only to be told so.
+    pub most_open: usize,
 }
 
 impl Floor {
@@ -165,6 +173,11 @@ impl Floor {
     pub fn refuse(&mut self, now: Instant, job: &Job, cause: Cause) {
         let counter = if cause == Cause::Overload { Counter::DroppedJobFull } else { Counter::DroppedJobLate };
         self.panel.count(counter);
+        self.tell_refused(now, job, cause);
+    }
+
+    /// The same where it is counted elsewhere.
+    pub fn tell_refused(&mut self, now: Instant, job: &Job, cause: Cause) {
         let key = Key { slot: job.ticket.slot, generation: job.ticket.generation };
         self.talk(key, now, |session, kit| session.handle(now, Event::Refused(job, cause), kit));
     }

@@ -19,6 +19,7 @@ mod door;
 mod floor;
 mod keep;
 pub mod languages;
+mod load;
 pub mod mailbox;
 mod perform;
 pub mod pin;
@@ -54,6 +55,7 @@ use crate::time::{Duration, Instant};
 use backlog::Backlog;
 use clockwork::{Dice, Watch};
 use floor::{Errands, Floor};
+use load::Load;
 use mailbox::{Letter, Mail};
 use mio::Registry;
 use mio::net::TcpStream;
@@ -129,7 +131,7 @@ impl Shard {
             watch,
             dice,
             panel,
-            slots: Slots::new(connections),
+            slots: Slots::new(connections + limits::CONNECTIONS_BEYOND),
             timers: Timers::default(),
             timelines: Timelines::default(),
             provider: None,
@@ -148,6 +150,8 @@ impl Shard {
             group: 1,
             send_bytes: 0,
             draining: false,
+            load: Load::new(Instant::ZERO),
+            most_open: connections,
         };
         Shard {
             floor,
@@ -178,6 +182,7 @@ impl Shard {
         self.floor.pass = self.floor.pass.wrapping_add(1);
         self.is_unfinished = false;
         self.floor.send_due(now);
+        self.floor.look(now, &self.pools);
         self.accept(now, news.arrivals);
         self.read_ready(now, &news.ready);
         self.drain_mailbox(now);
@@ -344,6 +349,10 @@ impl Shard {
         // A refused job makes its session think of something else, which may be another job.
         for _ in 0..limits::JOBS_PER_PASS {
             let Some((_, job)) = self.floor.errands.jobs.pop_front() else { break };
+            if !self.floor.may_begin(&job) {
+                self.floor.shed_turn(now, &job);
+                continue;
+            }
             self.floor.panel.count(Counter::JobsSubmitted);
             let class = class(&job);
             let refused = match pool_of(&mut self.pools, job.stage()) {
@@ -409,6 +418,9 @@ impl Shard {
         let since = self.counted.replace(ended).map_or(ended.since(now), |counted| ended.since(counted));
         let busy = since.saturating_sub(slept);
         panel.add(Counter::Busy, busy.as_micros() as u64);
+        // Under virtual time nothing takes any.
+        let worked = if let Watch::Given = self.floor.watch { Duration::ZERO } else { busy };
+        self.floor.load.note(worked, news.late);
         self.strain.observe(ended, busy);
         self.floor.group = self.strain.group();
         self.tally.settle(panel, bell::rung_by_this_thread());

@@ -139,6 +139,7 @@ impl Floor {
                 tracing::debug!(%session, turn, text, "heard, in words");
             }
             Note::TurnEnded(turn, end) => {
+                self.turn_over(key, turn);
                 self.count_turn(end);
                 if let Some(connection) = self.slots.get_mut(key) {
                     self.timelines.end(&mut connection.turn, turn, end, now, self.panel.turns());

@@ -31,6 +31,8 @@ pub struct Rules {
     pub connections: usize,
     /// Open connections of one address, all shards together; 0 is no limit.
     pub connections_per_address: usize,
+    /// Refuse connections and turns that would not be served in time.
+    pub sheds: bool,
     /// How long sessions may take to end when the server stops.
     pub drain: Duration,
     /// Pin shards to cores.
@@ -59,6 +61,7 @@ impl Default for Rules {
             tz_offset_min: Box::new(|_| 0),
             connections: 20_000,
             connections_per_address: 0,
+            sheds: true,
             drain: Duration::from_secs(10),
             pin: true,
             spin: Duration::ZERO,

@@ -103,6 +103,11 @@ impl<T> Slots<T> {
         (0..(self.chunks.len() * CHUNK) as u32).filter_map(|slot| self.key_at(slot)).collect()
     }
 
+    /// How many places there are, taken or not: a bound for [`Slots::key_at`].
+    pub fn places(&self) -> usize {
+        self.chunks.len() * CHUNK
+    }
+
     /// How many are here.
     pub fn len(&self) -> usize {
         self.taken

@@ -3,6 +3,7 @@
 mod connections;
 mod door;
 mod flood;
+mod load;
 mod loopback;
 mod rig;
 mod turns;

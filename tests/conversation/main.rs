@@ -9,6 +9,7 @@ mod alerts;
 mod failures;
 mod neighbours;
 mod operation;
+mod overload;
 mod profile;
 mod said_again;
 mod services;

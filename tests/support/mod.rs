@@ -42,6 +42,8 @@ provider = "scripted"
 provider = "scripted"
 [tts]
 provider = "scripted"
+[limits]
+shed = false
 [log]
 level = "warn"
 "#;

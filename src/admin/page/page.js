@@ -269,7 +269,9 @@ function showShards(shards) {
     late.textContent = ms(shard.late_ms);
     late.className = shard.late_ms > lateMs ? 'n bad' : 'n';
     note.textContent = `on a core ${percent(shard.cpu)}, ready but without one ${percent(shard.run_delay)}`;
-    note.className = shard.run_delay > 0.05 ? 'note warn' : 'note';
+    const given = [, 'no hedges', 'no newcomers', 'turns are limited', 'idlers are sent away'][shard.level];
+    note.textContent += given ? ` · load ${shard.load}: ${given}` : ` · load ${shard.load}`;
+    note.className = shard.level > 0 || shard.run_delay > 0.05 ? 'note warn' : 'note';
     spark(busyLine, known.busy, { top: 1, room: Math.max(60, past.at_ms.length) });
     spark(lateLine, known.late_ms, { top: 1, shade: 'stage4', room: Math.max(60, past.at_ms.length) });
   });

@@ -103,6 +103,10 @@ pub struct Shard {
     pub listening: i64,
     /// Sessions that speak.
     pub speaking: i64,
+    /// Its load as admission weighs it: 100 where users begin to suffer.
+    pub load: i64,
+    /// What that makes it give up, 0 to 4 (`voxlane_load_level`).
+    pub level: i64,
 }
 
 /// Something that may fill up.

@@ -102,16 +102,23 @@ fn a_slow_handshake_is_over_after_five_seconds() {
 #[test]
 fn a_full_house_takes_nobody_and_has_room_again() {
     let mut rig = Rig::with(Rules { connections: 2, ..Rules::default() });
-    let a = rig.connect();
-    let _b = rig.connect();
+    let a = rig.upgrade("aa:01");
+    let _b = rig.upgrade("aa:02");
+    let answer = ask(&mut rig, &request("aa:03", ""), 1_000);
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("\r\nRetry-After: "), "{answer}");
+    assert!(ask(&mut rig, "GET /healthz HTTP/1.1\r\n\r\n", 1_000).starts_with("HTTP/1.1 200"));
+    a.far.close();
+    rig.wait_ms(1_000);
+    rig.upgrade("aa:04");
+    // Beyond the places for those who are told, there is no word.
+    for _ in 0..crate::limits::CONNECTIONS_BEYOND {
+        rig.connect();
+    }
     let (pipe, far) = crate::net::memory::pair();
     let stream = crate::net::Stream::Memory(Box::new(pipe));
     assert!(rig.shard.admit(rig.now, stream, None).is_none());
     assert!(far.is_closed());
-    assert_eq!(rig.count(Counter::Refused), 1);
-    a.far.close();
-    rig.run();
-    rig.connect();
+    assert_eq!(rig.count(Counter::Refused), 2);
 }
 
 #[test]

@@ -35,13 +35,18 @@ impl Rig {
 
     /// With these rules, but for the voice detector, which is the one for tests.
     pub fn with(rules: Rules) -> Rig {
+        Rig::with_capacity(rules, 8)
+    }
+
+    /// The same with a worker for each stage that holds so many jobs.
+    pub fn with_capacity(rules: Rules, capacity: u32) -> Rig {
         let rules = Rules { engine: Engine::Level, ..rules };
         let connections = rules.connections;
         let common = Common::new(rules, Arc::new(Phrasebook::default()), Arc::new(DeviceLanguages::default()));
         let panel = Arc::new(Panel::default());
         let (mut pools, mut desks, mut foremen) = (Vec::new(), Vec::new(), Vec::new());
         for stage in Stage::ALL {
-            let (pool, desk, foreman) = seat_one(stage);
+            let (pool, desk, foreman) = seat_one(stage, capacity);
             pools.push(pool);
             desks.push((stage, desk));
             foremen.push(foreman);
@@ -148,10 +153,10 @@ impl Rig {
 }
 
 /// A pool with one worker, whose desk the test has.
-fn seat_one(stage: Stage) -> (Pool, Desk, Foreman) {
+fn seat_one(stage: Stage, capacity: u32) -> (Pool, Desk, Foreman) {
     let (give, desks) = mpsc::channel();
     let flow = if stage == Stage::Asr { Flow::Live } else { Flow::JobsOnly };
-    let spec = PoolSpec { min: 1, max: 1, capacity: 8, flow };
+    let spec = PoolSpec { min: 1, max: 1, capacity, flow };
     let spawn = Box::new(move |desk, _| give.send(desk).map_err(|_| std::io::Error::other("the test is over")));
     let (mut pools, mut foreman) = lanes::build(stage, spec, &[Doorbell::new(|| ())], Clock::start(), spawn);
     foreman.pass(Instant::ZERO);

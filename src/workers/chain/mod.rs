@@ -30,6 +30,7 @@ use crate::job::Stage;
 use crate::limits;
 use crate::providers::patience::Patience;
 use crate::providers::{About, Call, Fingerprint};
+use crate::resilience::admission::{Board, Level};
 use crate::resilience::breaker;
 use crate::resilience::choice::{Choice, weighted};
 use crate::resilience::fault::{Cause, Fault};
@@ -100,6 +101,8 @@ pub struct Line<P: ?Sized> {
     members: Vec<Member<P>>,
     rules: Rules,
     clock: Clock,
+    /// What load makes us give up.
+    board: OnceLock<Arc<Board>>,
     budget: Mutex<Budget>,
     ladder: Mutex<Ladder>,
     /// Answers by what gave them, in the order of [`Rung::ALL`].
@@ -166,6 +169,7 @@ impl<P: ?Sized> Line<P> {
             members: specs.into_iter().enumerate().map(member).collect(),
             rules,
             clock,
+            board: OnceLock::new(),
             budget: Mutex::new(Budget::new(rules.retry_percent)),
             ladder: Mutex::new(Ladder::new(limits::RUNG_HOLD)),
             answers: Default::default(),
@@ -173,6 +177,11 @@ impl<P: ?Sized> Line<P> {
             told: Mutex::new(Kept(HashMap::new())),
             shelf: OnceLock::new(),
         })
+    }
+
+    /// Hedges are given up from now on while this board says so.
+    pub fn heed(&self, board: Arc<Board>) {
+        let _ = self.board.set(board);
     }
 
     /// In which order they are asked; the offline responder is none of them.
@@ -204,6 +213,9 @@ impl<P: ?Sized> Line<P> {
     /// Whom to ask too when this one is late: the next that is well, else a service itself.
     fn hedge(&self, i: usize, others: &[usize], now: Instant, by: Instant) -> Option<Hedge> {
         let at = now + self.rules.hedge?;
+        if self.board.get().is_some_and(|board| board.level() >= Level::NoExtras) {
+            return None;
+        }
         let other = others.iter().copied().find(|&other| self.members[other].gate.is_open(now));
         let member = other.or_else(|| self.members[i].spec.is_service.then_some(i))?;
         (self.stage == Stage::Llm && at < by).then_some(Hedge { at, member })

@@ -389,6 +389,17 @@ fn the_same_service_is_asked_a_second_time_when_there_is_no_other() {
 }
 
 #[test]
+fn under_load_nobody_is_asked_twice() {
+    let rig = hedged(&[("one", Rung::Primary, &[Wait]), ("two", Rung::Backup, &[])]);
+    let board = Arc::new(Board::new(1));
+    rig.line.heed(board.clone());
+    let hedge = || rig.line.hedge(0, &[1], rig.clock.now(), rig.clock.now() + Duration::from_secs(5)).is_some();
+    assert!(hedge());
+    board.tell(0, Level::NoExtras);
+    assert!(!hedge());
+}
+
+#[test]
 fn who_speaks_in_time_is_alone_and_who_fails_is_followed_as_without_a_hedge() {
     let rules = Rules { hedge: Some(Duration::from_secs(2)), ..RULES };
     let rig = rig(
