@@ -126,6 +126,13 @@ pub const TEXT_BLOCK_BYTES: usize = 480;
 pub const OUTCOME_RING: usize = 64;
 /// Jobs waiting for a worker, per shard and stage. Beyond: the turn gets the busy apology.
 pub const WAITING_JOBS: usize = 256;
+/// A queue that was shut because it kept overflowing opens when so few wait.
+pub const WAITING_JOBS_LOW: usize = WAITING_JOBS / 2;
+/// Jobs turned away for so long, with no pause longer than [`OVERFLOW_PAUSE`], are no burst: bursts are of connections that were
+/// cut together, and are over within a second.
+pub const OVERFLOW_LASTS: Duration = Duration::from_secs(1);
+/// See [`OVERFLOW_LASTS`].
+pub const OVERFLOW_PAUSE: Duration = Duration::from_millis(250);
 /// Threads of a network pool (decision 7).
 pub const POOL_THREADS: usize = 1_024;
 /// Stack of a pool thread (decision 7).

@@ -24,6 +24,7 @@ pub mod bell;
 pub mod desk;
 pub mod foreman;
 mod lane;
+mod overflow;
 mod plant;
 pub mod pool;
 pub mod post;

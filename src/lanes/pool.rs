@@ -22,7 +22,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
-/// How urgent a job is; within a class the earlier deadline goes first. Ageing lifts a class after a while.
+/// How urgent a job is; within a class the earlier deadline goes first. Ageing lifts a class after a while. What controls (an
+/// abort, a cancel, a barge-in) is above all of them: it is no job, waits nowhere and acts at once ([`crate::job::Cancel`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
     /// The first sentence of a reply, a recognition whose user waits.
@@ -104,8 +105,9 @@ impl Pool {
         self.plant.stage
     }
 
-    /// Takes a job; gives it back when [`crate::limits::WAITING_JOBS`] wait already. Fairness: one session's waiting jobs do not
-    /// pass another's older ones of the same class.
+    /// Takes a job. When [`crate::limits::WAITING_JOBS`] wait already, the least urgent is given back, this one or another; and
+    /// while the queue has been overflowing for long, so is all new work. Fairness: one session's waiting jobs do not pass
+    /// another's older ones of the same class.
     pub fn submit(&mut self, now: Instant, class: Class, job: Job) -> Result<(), Box<Job>> {
         debug_assert_eq!(usize::from(job.ticket.shard.0), self.shard, "answers go to the shard of the ticket");
         if self.waiting.is_empty()
@@ -115,11 +117,11 @@ impl Pool {
             self.want_growth();
             return Ok(());
         }
-        self.waiting.push(now, class, job).map_err(Box::new)?;
+        let pushed = self.waiting.push(now, class, job);
         self.tell_waiting();
         // Once more, now that workers can see that a job waits (pairs with `Plant::release`).
         self.dispatch(now);
-        Ok(())
+        pushed.map_err(Box::new)
     }
 
     /// Writes one block of the utterance with that ticket into its lane. `false`: no room, or its job still waits for a worker;
@@ -184,6 +186,11 @@ impl Pool {
                 lane.bell.ring();
             }
         }
+    }
+
+    /// Whether new work is turned away, so many jobs having waited for so long.
+    pub fn is_shut(&mut self) -> bool {
+        self.waiting.is_shut()
     }
 
     /// Jobs of this shard waiting for a worker. Cheap: for every pass.

@@ -200,13 +200,14 @@ fn a_worker_freed_by_one_shard_wakes_another_that_waits_for_it() {
 }
 
 #[test]
-fn a_full_waiting_queue_gives_the_job_back() {
+fn a_full_waiting_queue_gives_the_least_urgent_job_back() {
     let mut world = World::new(Stage::Llm, spec(1, 1), 1);
     for slot in 0..=limits::WAITING_JOBS as u32 {
         assert!(world.pools[0].submit(NOW, Class::Live, ask(0, slot)).is_ok());
     }
-    let back = world.pools[0].submit(NOW, Class::First, ask(0, 9_999)).unwrap_err();
-    assert_eq!(back.ticket.slot, 9_999);
+    let mut back = |class, slot| world.pools[0].submit(NOW, class, ask(0, slot)).unwrap_err().ticket.slot;
+    assert_eq!(back(Class::Live, 9_998), 9_998);
+    assert_eq!(back(Class::First, 9_999), limits::WAITING_JOBS as u32);
 }
 
 #[test]

@@ -4,7 +4,11 @@
 //! [`limits::AGEING`], so that nothing starves. *Fairness*: within a class every session gets its turn; a session's second
 //! waiting job does not pass another's first (start-time fair queueing: each job is tagged with a round, one round apart for
 //! jobs of one session). *Deadline*: within a round the earlier goes first.
+//!
+//! When it is full the least urgent of those that came last is given up, and when that goes on for long the queue is shut to new
+//! work until half of it is done ([`super::overflow`]).
 
+use super::overflow::Overflow;
 use super::pool::Class;
 use crate::ids::Ticket;
 use crate::job::Job;
@@ -19,6 +23,7 @@ pub struct WaitingJobs {
     round: u64,
     /// Grows by one per job: who came first.
     count: u64,
+    overflow: Overflow,
 }
 
 /// A job and when it came.
@@ -35,7 +40,8 @@ pub struct Waiting {
 impl WaitingJobs {
     /// An empty one with all its memory.
     pub fn new() -> WaitingJobs {
-        WaitingJobs { jobs: Vec::with_capacity(limits::WAITING_JOBS), round: 0, count: 0 }
+        let overflow = Overflow::default();
+        WaitingJobs { jobs: Vec::with_capacity(limits::WAITING_JOBS), round: 0, count: 0, overflow }
     }
 
     /// Jobs that wait.
@@ -53,18 +59,44 @@ impl WaitingJobs {
         self.jobs.iter().map(|w| w.since).min()
     }
 
-    /// Takes a job in; gives it back when the queue is full.
+    /// Whether new work is turned away until half of the jobs are done.
+    pub fn is_shut(&mut self) -> bool {
+        self.overflow.is_shut(self.jobs.len())
+    }
+
+    /// Takes a job in, or gives one back for which there is no room: the least urgent of all, which need not be this one. While
+    /// the queue is shut only the rest of what plays already is taken in.
     // The error is the job itself, as large as it is: nothing is lost and nothing allocated on refusal.
     #[allow(clippy::result_large_err)]
     pub fn push(&mut self, now: Instant, class: Class, job: Job) -> Result<(), Job> {
-        if self.jobs.len() >= limits::WAITING_JOBS {
+        if class != Class::Live && self.is_shut() {
             return Err(job);
         }
+        if self.jobs.len() >= limits::WAITING_JOBS {
+            self.jobs.retain(|w| !w.job.cancel.is_cancelled());
+        }
+        if self.jobs.len() < limits::WAITING_JOBS {
+            self.put(now, class, job);
+            return Ok(());
+        }
+        self.overflow.turned_away(now);
+        // By the class it came with: waiting lifts it in the order, and makes it no more worth keeping.
+        let last = (0..self.jobs.len()).max_by_key(|&i| (self.jobs[i].class, self.jobs[i].number));
+        match last.filter(|&i| self.jobs[i].class > class) {
+            Some(i) => {
+                let given_up = self.jobs.swap_remove(i).job;
+                self.put(now, class, job);
+                Err(given_up)
+            }
+            None => Err(job),
+        }
+    }
+
+    fn put(&mut self, now: Instant, class: Class, job: Job) {
         let last = self.jobs.iter().filter(|w| is_same_session(w.job.ticket, job.ticket)).map(|w| w.round + 1).max();
         let round = last.unwrap_or(0).max(self.round);
         self.count += 1;
         self.jobs.push(Waiting { job, since: now, class, round, number: self.count });
-        Ok(())
     }
 
     /// The job whose turn it is. Jobs that have been taken back meanwhile are dropped on the way.
@@ -81,6 +113,7 @@ impl WaitingJobs {
     pub fn expire(&mut self, now: Instant, expired: &mut dyn FnMut(Job)) {
         for i in (0..self.jobs.len()).rev() {
             if self.jobs[i].job.deadline <= now {
+                self.overflow.turned_away(now);
                 expired(self.jobs.swap_remove(i).job);
             }
         }
@@ -194,8 +227,64 @@ mod tests {
         for i in 0..limits::WAITING_JOBS as u32 {
             assert!(queue.push(Instant::ZERO, Class::Live, job(i, i, 10)).is_ok());
         }
-        let back = queue.push(Instant::ZERO, Class::First, job(9_999, 7, 10)).unwrap_err();
+        let back = queue.push(Instant::ZERO, Class::Live, job(9_999, 7, 10)).unwrap_err();
         assert_eq!(back.ticket.turn, TurnId(7));
+    }
+
+    /// A full queue of live jobs, the last of them of nobody's interest.
+    fn full() -> WaitingJobs {
+        let mut queue = WaitingJobs::new();
+        for i in 0..limits::WAITING_JOBS as u32 {
+            let class = if i == 3 { Class::Background } else { Class::Live };
+            assert!(queue.push(Instant::ZERO, class, job(i, i, 10_000)).is_ok());
+        }
+        queue
+    }
+
+    #[test]
+    fn when_it_is_full_the_least_urgent_is_given_up() {
+        let mut queue = full();
+        let last = limits::WAITING_JOBS as u32 - 1;
+        let mut given_up =
+            |class, name| queue.push(Instant::ZERO, class, job(name, name, 10_000)).unwrap_err().ticket.turn.0;
+        assert_eq!(given_up(Class::Background, 9_000), 9_000, "none is less urgent");
+        assert_eq!(given_up(Class::Live, 9_001), 3, "background before live");
+        assert_eq!(given_up(Class::Live, 9_002), 9_002);
+        assert_eq!(given_up(Class::First, 9_003), 9_001, "of the live ones who came last");
+        assert_eq!(given_up(Class::First, 9_004), last);
+        assert_eq!(queue.len(), limits::WAITING_JOBS);
+        let first = queue.pop(Instant::ZERO).map(|w| w.job.ticket.turn.0);
+        assert_eq!(first, Some(9_003));
+    }
+
+    #[test]
+    fn what_was_taken_back_makes_room() {
+        let mut queue = full();
+        queue.jobs[7].job.cancel.cancel();
+        assert!(queue.push(Instant::ZERO, Class::First, job(9_999, 7, 10)).is_ok());
+        assert_eq!(queue.len(), limits::WAITING_JOBS);
+    }
+
+    #[test]
+    fn sustained_overflow_shuts_it_to_new_work_until_half_is_done() {
+        let mut queue = full();
+        let mut at = Instant::ZERO;
+        while !queue.is_shut() {
+            at += Duration::from_millis(100);
+            assert!(at < Instant::from_ms(2_000), "it never shuts");
+            assert!(queue.push(at, Class::Live, job(1, 1, 10_000)).is_err());
+        }
+        assert!(at >= Instant::from_ms(1_000));
+        assert!(queue.pop(at).is_some());
+        assert!(
+            queue.push(at, Class::First, job(2, 2, 10_000)).is_err()
+                && queue.push(at, Class::Background, job(3, 3, 1)).is_err()
+        );
+        assert!(queue.push(at, Class::Live, job(4, 4, 10_000)).is_ok(), "what plays goes on");
+        while queue.len() > limits::WAITING_JOBS_LOW {
+            assert!(queue.is_shut() && queue.pop(at).is_some());
+        }
+        assert!(queue.push(at, Class::First, job(5, 5, 10_000)).is_ok());
     }
 
     #[test]

@@ -194,6 +194,9 @@ catalog! {
         LoadLevel => "voxlane_load_level", "", "What load makes a shard give up: 1 extras, 2 newcomers, 3 turns beyond a limit, 4 idle connections.";
         TurnsAdmitted => "voxlane_turns_admitted", "", "Admitted turns under way.";
         TurnsMost => "voxlane_turns_admitted_max", "", "Admitted turns that may be under way at once; 0: no limit was needed lately.";
+        AsrShut => "voxlane_queue_shut", r#"queue="asr_jobs""#, "Shards whose queue kept overflowing and is shut to new work until half of it is done.";
+        LlmShut => "voxlane_queue_shut", r#"queue="llm_jobs""#, "Shards whose queue kept overflowing and is shut to new work until half of it is done.";
+        TtsShut => "voxlane_queue_shut", r#"queue="tts_jobs""#, "Shards whose queue kept overflowing and is shut to new work until half of it is done.";
         LiveWatchers => "voxlane_live_watchers", "", "Watchers of the live page.", process;
         WorkersBusy => "voxlane_workers_busy", "", "Threads of a pool that have a job.", worker;
     }

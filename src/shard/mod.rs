@@ -430,13 +430,14 @@ impl Shard {
         panel.set(Gauge::SendQueueBytes, self.floor.send_bytes);
         panel.set(Gauge::Mailbox, self.floor.mail.waiting() as i64);
         panel.set(Gauge::Backlog, self.floor.backlog.len() as i64);
-        for pool in &self.pools {
-            let gauge = match pool.stage() {
-                Stage::Asr => Gauge::AsrWaiting,
-                Stage::Llm => Gauge::LlmWaiting,
-                Stage::Tts => Gauge::TtsWaiting,
+        for pool in &mut self.pools {
+            let (waiting, shut) = match pool.stage() {
+                Stage::Asr => (Gauge::AsrWaiting, Gauge::AsrShut),
+                Stage::Llm => (Gauge::LlmWaiting, Gauge::LlmShut),
+                Stage::Tts => (Gauge::TtsWaiting, Gauge::TtsShut),
             };
-            panel.set(gauge, pool.waiting() as i64);
+            panel.set(waiting, pool.waiting() as i64);
+            panel.set(shut, i64::from(pool.is_shut()));
         }
     }
 }
