@@ -28,8 +28,9 @@ fn main() {
     let site = lay(SocketAddr::from(([127, 0, 0, 1], 0)), 1).expect("a port");
     let common = Common::new(rules, Arc::new(Phrasebook::default()), Arc::new(DeviceLanguages::default()));
     let panel = Arc::new(Panel::default());
-    let handle =
-        site.start(common, Clock::start(), vec![Crew { pools: Vec::new(), panel: panel.clone() }]).expect("a thread");
+    let handle = site
+        .start(common, Clock::start(), vec![Crew { pools: Vec::new(), memory: None, panel: panel.clone() }])
+        .expect("a thread");
     // A few first, so that what is paid once is not divided among all.
     let first = Devices::start(handle.address(), 100.min(devices));
     let before = anonymous_bytes();

@@ -24,6 +24,8 @@ count = 1
 [asr]
 provider = "scripted"
 delay_ms = 120
+[memory]
+durability = "none"
 [llm]
 provider = "scripted"
 script = ["This is the first sentence of the reply. Here comes the second one, a little longer than the first. And a third."]

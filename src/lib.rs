@@ -61,7 +61,7 @@
 //! | `workers` | values, job, lanes, audio, providers, resilience, metrics |
 //! | `shard` | values, net, wire, session, audio, lanes, job, resilience::fault, resilience::admission, metrics |
 //! | `admin` | values, wire, metrics |
-//! | `config` | values, audio, session, resilience, log::store |
+//! | `config` | values, audio, session, resilience, memory::cleaning, log::store |
 //! | `cli` | config::mistake |
 //! | `server` | everything |
 //!

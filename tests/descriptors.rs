@@ -16,7 +16,7 @@ fn without_descriptors_the_shard_rests_and_then_serves_again() {
     let common = Common::new(rules, Arc::new(Phrasebook::default()), Arc::new(DeviceLanguages::default()));
     let panel = Arc::new(Panel::default());
     let clock = Clock::start();
-    let crew = Crew { pools: Vec::new(), panel: panel.clone() };
+    let crew = Crew { pools: Vec::new(), memory: None, panel: panel.clone() };
     let handle = site.start(common, clock, vec![crew]).unwrap();
     assert!(is_healthy(handle.address()), "with descriptors all is well");
 

@@ -499,13 +499,6 @@ impl Auth {
     }
 }
 
-impl Memory {
-    fn read(r: &mut Reader<'_>) -> Memory {
-        let path = r.path("memory", "path", "Folder of what is remembered; empty = memory in state.dir.");
-        Memory { path: path.unwrap_or_default() }
-    }
-}
-
 fn read_secret(r: &mut Reader<'_>) -> Option<String> {
     let secret = r.secret("auth", "secret", "secret_file", "Key of the tokens; empty = made once, kept in state.dir.");
     if secret.as_ref().is_some_and(|s| s.len() < 16) {

@@ -7,6 +7,7 @@
 mod alerts;
 mod backup;
 mod keys;
+mod memory;
 pub mod mistake;
 pub mod reader;
 mod values;

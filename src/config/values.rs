@@ -5,9 +5,12 @@ use crate::audio::phrase::Phrase;
 use crate::audio::vad::Engine;
 use crate::format::Lang;
 use crate::log::store;
+use crate::memory::cleaning::Retention;
 use crate::resilience::alert::Rule;
 use crate::resilience::choice::Choice;
 use crate::session::Rules;
+use crate::session::record::Durability;
+use crate::time::Duration;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -245,6 +248,9 @@ pub struct Log {
 #[allow(missing_docs)]
 pub struct Memory {
     pub path: PathBuf,
+    pub durability: Durability,
+    pub resume: Duration,
+    pub retention: Retention,
 }
 
 /// What is kept on disk.

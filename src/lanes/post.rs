@@ -47,6 +47,11 @@ impl<O, A> Post<O, A> {
         Some(answer)
     }
 
+    /// Whether an answer is there.
+    pub fn has_answers(&self) -> bool {
+        !self.answers.is_empty()
+    }
+
     /// Wakes the office if something was sent since. Once per pass.
     pub fn ring(&mut self) {
         if std::mem::take(&mut self.is_due) {

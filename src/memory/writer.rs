@@ -39,11 +39,11 @@ pub struct Rules {
 /// Gives a disk, as often as one is needed.
 pub type DiskMaker = Box<dyn Fn() -> Box<dyn Disk> + Send>;
 
-/// The running writer.
+/// The running writer. Dropping it, when no shard sends any more, writes what was sent and ends it.
 pub struct Writer {
     ending: Arc<AtomicBool>,
     bell: Doorbell,
-    thread: JoinHandle<()>,
+    thread: Option<JoinHandle<()>>,
     door: Option<Door>,
 }
 
@@ -82,15 +82,16 @@ impl Writer {
         };
         let thread = std::thread::Builder::new().name("memory".to_owned()).spawn(run);
         let thread = thread.map_err(|error| StoreFault::io(dir, error))?;
-        Ok((Writer { ending, bell, thread, door }, posts))
+        Ok((Writer { ending, bell, thread: Some(thread), door }, posts))
     }
+}
 
-    /// Writes what was sent, and ends. When no shard sends any more.
-    pub fn end(self) {
-        drop(self.door);
+impl Drop for Writer {
+    fn drop(&mut self) {
+        drop(self.door.take());
         self.ending.store(true, Ordering::Release);
         self.bell.ring();
-        if self.thread.join().is_err() {
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the memory's writer had fallen over");
         }
     }
@@ -214,8 +215,12 @@ impl Clerk {
         let Order { ticket, session, device, asked_at, ask } = order;
         let operation = match ask {
             Ask::Recall => {
-                let news = News::Recalled(self.recall(&device));
-                return self.office.answer(shard, Answer { ticket, asked_at, news });
+                let remembered = self.recall(&device);
+                let is_known = u64::from(remembered.is_some());
+                self.office.answer(shard, Answer { ticket, asked_at, news: News::Recalled(remembered) });
+                // After the answer: who sees the count, sees the dialogue.
+                self.tally.recalled.fetch_add(is_known, Ordering::Release);
+                return;
             }
             Ask::Write(operation) => operation,
         };
@@ -262,7 +267,6 @@ impl Clerk {
         if recalled.dialogue.is_empty() && recalled.dialogue.role().is_empty() {
             return None;
         }
-        self.tally.recalled.fetch_add(1, Ordering::Relaxed);
         let age = Duration::from_millis(UnixMs::now().0.saturating_sub(recalled.at.0));
         Some(Box::new(Remembered { dialogue: recalled.dialogue, age }))
     }

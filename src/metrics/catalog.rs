@@ -104,6 +104,7 @@ catalog! {
         DroppedJobFull => "voxlane_dropped_total", r#"item="job",cause="pool_full""#, "What was dropped, and why.";
         DroppedJobLate => "voxlane_dropped_total", r#"item="job",cause="deadline""#, "What was dropped, and why.";
         DroppedLateOutcome => "voxlane_dropped_total", r#"item="outcome",cause="late""#, "What was dropped, and why.";
+        DroppedOrderFull => "voxlane_dropped_total", r#"item="memory_order",cause="memory_full""#, "What was dropped, and why.";
         DroppedReplyText => "voxlane_dropped_total", r#"item="text",cause="reply_full""#, "What was dropped, and why.";
         DroppedReplyFull => "voxlane_dropped_total", r#"item="reply_packet",cause="send_queue_full""#, "What was dropped, and why.";
         DroppedReplyOver => "voxlane_dropped_total", r#"item="reply_packet",cause="reply_over""#, "What was dropped, and why.";
@@ -135,6 +136,7 @@ catalog! {
         TurnsFailed => "voxlane_turns_total", r#"event="failed""#, "Turns by what became of them.";
         TurnsEmpty => "voxlane_turns_total", r#"event="empty""#, "Turns by what became of them.";
         TurnsClosed => "voxlane_turns_total", r#"event="closed""#, "Turns by what became of them.";
+        StopsNotDurable => "voxlane_stops_not_durable_total", "", "Replies whose end had to say that the turn is not on the disk.";
         BargeIns => "voxlane_barge_ins_total", "", "Replies cut short by the user's voice.";
         // --- why connections ended
         EndedByPeer => "voxlane_ended_total", r#"cause="peer""#, "Connections that ended, by cause.";
@@ -190,6 +192,7 @@ catalog! {
         AsrWaiting => "voxlane_queue_depth", r#"queue="asr_jobs""#, "What waits in a queue.";
         LlmWaiting => "voxlane_queue_depth", r#"queue="llm_jobs""#, "What waits in a queue.";
         TtsWaiting => "voxlane_queue_depth", r#"queue="tts_jobs""#, "What waits in a queue.";
+        MemoryOrders => "voxlane_queue_depth", r#"queue="memory_orders""#, "What waits in a queue.";
         LoadScore => "voxlane_load_score", "", "Load as admission weighs it: 100 where users begin to suffer.";
         LoadLevel => "voxlane_load_level", "", "What load makes a shard give up: 1 extras, 2 newcomers, 3 turns beyond a limit, 4 idle connections.";
         TurnsAdmitted => "voxlane_turns_admitted", "", "Admitted turns under way.";
@@ -217,6 +220,7 @@ catalog! {
         FirstAudio => "voxlane_turn_seconds", r#"milestone="first_audio""#, "From end of speech to a milestone of the turn.";
         ReplyEnd => "voxlane_turn_seconds", r#"milestone="reply_end""#, "From end of speech to a milestone of the turn.";
         Added => "voxlane_added_seconds", "", "From the end of the utterance, once noticed, to the first reply packet ready, without the time providers took.";
+        MemoryAck => "voxlane_memory_ack_seconds", "", "From the order to write a turn down to the answer that it is on the disk, or is not.";
         // --- pools
         JobWait => "voxlane_job_wait_seconds", "", "How long a job waited for its worker.", worker;
         JobFirst => "voxlane_job_first_seconds", "", "From the start of a job to its first result: token, audio, transcript.", worker;

@@ -2,6 +2,7 @@
 
 use super::Server;
 use crate::config::Config;
+use crate::session::record::Durability;
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
@@ -20,6 +21,13 @@ pub fn banner(config: &Config, server: &Server) -> String {
     for (stage, provider) in server.providers() {
         line(stage, &provider);
     }
+    let memory = config.memory.path.display();
+    let memory = match config.memory.durability {
+        Durability::None => "none: nothing is remembered".to_owned(),
+        Durability::Interval => format!("{memory}, written once a second"),
+        Durability::Turn => format!("{memory}, on the disk with each turn"),
+    };
+    line("memory", &memory);
     line(
         "auth",
         if config.auth.token { "token: devices on the allow list" } else { "open: anybody who reaches the port" },

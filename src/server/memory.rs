@@ -1,18 +1,53 @@
-//! `voxlane memory`: what is remembered of devices, for people and for programs; and forgetting it. Reading goes beside a server
+//! The memory as the server opens it, and `voxlane memory`: what is remembered of devices, for people and for programs; and forgetting it. Reading goes beside a server
 //! that runs; erasing is asked of it, and done here where none runs.
 
+use super::StartFault;
 use super::serve::load;
 use crate::cli::{MemoryAction, exit};
+use crate::config::{Config, Memory};
+use crate::lanes::Doorbell;
 use crate::memory::frame::{Content, Frame};
 use crate::memory::reading::{self, Reading};
 use crate::memory::store::{self, Store};
-use crate::memory::{StoreFault, disk, door};
+use crate::memory::writer::DiskMaker;
+use crate::memory::{StoreFault, Tally, Writer, disk, door};
+use crate::metrics::Registry;
 use crate::session::dialogue::Bounds;
-use crate::session::record::Operation;
-use crate::time::UnixMs;
+use crate::session::record::{Durability, Operation};
+use crate::shard::{self, MemoryPost};
+use crate::time::{Clock, UnixMs};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::Arc;
+
+/// The writer, if a memory is kept, and each shard's end of the lane to it.
+pub(super) type Opened = (Option<Writer>, Vec<Option<MemoryPost>>);
+
+/// Opens the memory.
+///
+/// # Errors
+/// The folder is somebody else's, another server's, or a newer version's.
+pub(super) fn start(
+    config: &Config,
+    rules: &shard::Rules,
+    clock: Clock,
+    shards: &[Doorbell],
+    registry: &Registry,
+) -> Result<Opened, StartFault> {
+    let Memory { path, durability, retention, .. } = &config.memory;
+    if *durability == Durability::None {
+        return Ok((None, shards.iter().map(|_| None).collect()));
+    }
+    let bounds = Bounds { turns: rules.session.dialogue_turns, tokens: rules.session.dialogue_tokens };
+    let rules = crate::memory::Rules { durability: *durability, retention: *retention, bounds };
+    let tally = Arc::new(Tally::default());
+    tally.watch(registry);
+    let disk: DiskMaker = Box::new(|| Box::new(disk::Real));
+    let started = Writer::start(path, rules, disk, clock, shards, tally);
+    let (writer, posts) = started.map_err(|fault| StartFault::Other(format!("memory: {fault}")))?;
+    Ok((Some(writer), posts.into_iter().map(Some).collect()))
+}
 
 /// Runs one action.
 pub fn run(config: Option<&Path>, action: &MemoryAction) -> u8 {

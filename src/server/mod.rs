@@ -25,6 +25,7 @@ use crate::format::Lang;
 use crate::ids::ShardId;
 use crate::job::Stage;
 use crate::limits;
+use crate::memory::Writer;
 use crate::metrics::registry::Probe;
 use crate::metrics::{Home, Readiness, Registry, Series};
 use crate::net::tls;
@@ -55,6 +56,7 @@ pub struct Server {
     addresses: Addresses,
     shards: shard::Handle,
     crews: Vec<Crew>,
+    writer: Option<Writer>,
     scout: Scout,
     phrases: Rendering,
     keeper: Keeper,
@@ -135,6 +137,7 @@ impl Server {
         let confinement = if config.shards.pin { shard::pin::confine(site.cores(), shards) } else { None };
         let registry = Arc::new(Registry::new(UnixMs::now()));
         let readiness = Readiness::default();
+        let (writer, posts) = memory::start(config, &rules, clock, &site.doorbells(), &registry)?;
         // Where shards leave a core free, workers can always run somewhere, and need no more than a little courtesy.
         let cores_of_workers = if shards < cores { workers::Cores::Own } else { workers::Cores::Shared };
         let base = Base { clock, shards: site.doorbells(), registry: registry.clone(), cores: cores_of_workers };
@@ -178,9 +181,10 @@ impl Server {
             base.start_phrases(book.clone(), keeper.effort(), aside, limits::PHRASE_AGAIN, told).map_err(no_thread)?;
 
         let common = Common { board, ..Common::new(rules, book, languages.clone()) };
-        let crews = asr_pools.into_iter().zip(llm_pools).zip(tts_pools).enumerate().map(|(i, ((asr, llm), tts))| {
+        let pools = asr_pools.into_iter().zip(llm_pools).zip(tts_pools);
+        let crews = pools.zip(posts).enumerate().map(|(i, (((asr, llm), tts), memory))| {
             let panel = registry.panel(Home::Shard(ShardId(i as u16)));
-            shard::Crew { pools: vec![asr, llm, tts], panel }
+            shard::Crew { pools: vec![asr, llm, tts], memory, panel }
         });
         let crews = crews.collect();
         watch_audio(&registry, common.audio.clone());
@@ -210,6 +214,7 @@ impl Server {
             addresses,
             shards,
             crews,
+            writer,
             scout,
             phrases,
             keeper,
@@ -301,6 +306,8 @@ impl Server {
         if !self.shards.join() {
             tracing::error!("a shard had fallen over");
         }
+        // The last of what was said.
+        drop(self.writer);
         self.scout.recall();
         self.http.stop();
         self.admin.stop();
@@ -414,6 +421,7 @@ fn note_phrases(round: u32, report: &phrases::Report) {
 
 fn shard_rules(config: &Config, asr_is_local: bool) -> Result<shard::Rules, StartFault> {
     let mut session = config.session.clone();
+    (session.durability, session.resume) = (config.memory.durability, config.memory.resume);
     session.language = config.asr.language.as_deref().and_then(Lang::parse);
     // A transcript is of no use to a turn that has no time left to answer it: two thirds of it at most.
     session.asr = (session.turn * 2 / 3).min(if asr_is_local { limits::ASR_LOCAL } else { limits::ASR });

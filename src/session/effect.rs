@@ -1,5 +1,6 @@
 //! What a session wants done. The shard performs effects in order.
 
+use super::record::Operation;
 use crate::format::Lang;
 use crate::ids::TurnId;
 use crate::job::{Cancel, Job, Stage};
@@ -29,6 +30,10 @@ pub enum Effect {
     Pour,
     /// Take a job back.
     Cancel(Cancel),
+    /// Bring back what is known of the device.
+    Recall,
+    /// Write down a change of its dialogue that belongs to this turn; turn 0 is none.
+    Persist(TurnId, Operation),
     /// Drop queued, unsent audio of this connection: the reply it belongs to is over.
     DropAudio,
     /// A milestone of the turn, `since` its end of speech.
@@ -123,6 +128,8 @@ pub enum Count {
     Underrun,
     /// Text that did not fit the reply's bound.
     ReplyCut,
+    /// A `tts stop` that had to say that its turn is not durable.
+    StopNotDurable,
 }
 
 /// Something for the structured log.

@@ -1,5 +1,6 @@
 //! What a session is told.
 
+use super::record::Remembered;
 use crate::ids::TurnId;
 use crate::job::{Job, Outcome};
 use crate::resilience::fault::Cause;
@@ -21,6 +22,10 @@ pub enum Event<'a> {
     /// The pool gave this job back: no room for it ([`Cause::Overload`]), or nobody had time for it before its deadline
     /// ([`Cause::Timeout`]).
     Refused(&'a Job, Cause),
+    /// What is known of the device from before.
+    Recalled(Remembered),
+    /// What became of the record of this turn: whether it is durable.
+    Written(TurnId, bool),
     /// The server is going down: end the running sentence, then close.
     Drain,
     /// The time for that is over: close, with the `tts stop` that is owed.

@@ -131,6 +131,8 @@ impl Session {
             (Door::Open, Event::BadFrame) => self.on_bad_frame(now, kit),
             (_, Event::Outcome(turn, outcome)) => self.on_outcome(now, turn, outcome, kit),
             (_, Event::Refused(job, cause)) => self.on_refused(now, job, cause, kit),
+            (_, Event::Recalled(remembered)) => self.on_recalled(remembered, kit),
+            (_, Event::Written(turn, durable)) => self.on_written(now, turn, durable, kit),
             (_, Event::Drain) => self.on_drain(now, kit),
             (_, Event::DrainOver) => self.hang_up(now, 1001, "going away", kit),
         }
@@ -188,7 +190,7 @@ impl Session {
             Some(turn) => {
                 consider(turn.deadline(), Timer::Turn);
                 if let Some(voice) = &turn.voice {
-                    consider(voice.stop_at.unwrap_or(Instant::NEVER), Timer::Stop);
+                    consider(voice.ends_at(), Timer::Stop);
                     if voice.reply.packet_waits() {
                         consider(voice.pacer.next(), Timer::Frame);
                     }
@@ -228,8 +230,9 @@ impl Session {
     }
 
     /// The connection is gone: gives everything back, cancels what runs. Last call. No `tts stop` any more: nobody hears it.
-    pub fn close(&mut self, _now: Instant, kit: &mut Kit<'_>) {
+    pub fn close(&mut self, now: Instant, kit: &mut Kit<'_>) {
         if let Some(mut turn) = self.turn.take() {
+            self.write_heard(now, &turn, kit);
             Self::cancel_jobs(&mut turn, CancelReason::Close, kit.effects);
             kit.effects.push(Effect::Note(Note::TurnEnded(turn.id, TurnEnd::Closed)));
         }
@@ -279,6 +282,7 @@ impl Session {
         }
         self.touch(now);
         kit.effects.send(ServerMessage::Hello(self.reply));
+        self.recall(kit);
     }
 
     /// The user did something: the idle clock starts anew.

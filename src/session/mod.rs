@@ -4,6 +4,7 @@
 //!   Event --> machine (the table) --> listening   ear, edges of speech, who ends an utterance
 //!                                 --> thinking    transcript, model, failures, deadlines
 //!                                 --> speaking    sentences, synthesis, paced packets, tts stop   --> Effects
+//!                                 --> remembering  recalled at hello, written down when played
 //!
 //!   turn: one exchange under way     reply: sentences in, packets out     sentence, spoken, emotion, words: text
 //! ```
@@ -22,6 +23,7 @@ mod listening;
 pub mod machine;
 pub mod phase;
 pub mod record;
+mod remembering;
 pub mod reply;
 pub mod rules;
 pub mod sentence;

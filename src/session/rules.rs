@@ -1,5 +1,6 @@
 //! The session's rules, filled from the configuration: one immutable copy for all sessions.
 
+use super::record::Durability;
 use crate::format::{Lang, ReplyFormat};
 use crate::limits;
 use crate::time::Duration;
@@ -50,6 +51,10 @@ pub struct Rules {
     pub dialogue_turns: usize,
     /// Estimated tokens in the dialogue's window.
     pub dialogue_tokens: usize,
+    /// What is promised about the memory; without one nothing is asked of it.
+    pub durability: Durability,
+    /// A device that was away for longer begins a new conversation, with a summary of the old one.
+    pub resume: Duration,
 }
 
 impl Default for Rules {
@@ -77,6 +82,8 @@ impl Default for Rules {
             barge_in_ms: 100,
             dialogue_turns: limits::DIALOGUE_TURNS,
             dialogue_tokens: limits::DIALOGUE_TOKENS,
+            durability: Durability::None,
+            resume: Duration::from_secs(30 * 60),
         }
     }
 }

@@ -1,9 +1,7 @@
 //! How a session speaks: sentences to synthesis, packets to the device in time, one `tts stop` for each `tts start`.
 
-use super::dialogue::Bounds;
 use super::effect::{Count, Effect, Milestone, Note, TurnEnd};
 use super::machine::{Kit, Pending, Session};
-use super::record::Operation;
 use super::reply::{CancelReason, Next};
 use super::turn::{Step, Then, Turn, Voice};
 use super::{Effects, emotion, spoken, words};
@@ -14,7 +12,7 @@ use crate::ids::Ticket;
 use crate::job::{Cancel, Job, Speak, Stage, Work};
 use crate::limits;
 use crate::resilience::fault::Cause;
-use crate::time::{Instant, UnixMs};
+use crate::time::Instant;
 use crate::wire::message::{ListenMode, ServerMessage};
 
 impl Session {
@@ -202,23 +200,32 @@ impl Session {
             };
             return self.fail(now, stage, cause, kit);
         }
+        let is_first = voice.stop_at.is_none();
         let stop_at = *voice.stop_at.get_or_insert(played.map_or(now, |played| played + stop_after));
-        if stop_at <= now {
+        if is_first {
+            let write_at = self.write_at(now, played);
+            self.voice_mut().into_iter().for_each(|voice| voice.write_at = write_at);
+        }
+        if self.voice_mut().is_some_and(|voice| voice.write_at <= now) {
+            self.write_reply(kit);
+        }
+        if stop_at <= now && !self.waits_for_disk(now, stop_at) {
             self.finish(now, kit);
         }
     }
 
     /// The reply has been played: `tts stop`, and what follows.
-    fn finish(&mut self, now: Instant, kit: &mut Kit<'_>) {
+    pub(super) fn finish(&mut self, now: Instant, kit: &mut Kit<'_>) {
         let played = self.voice_mut().and_then(|voice| voice.pacer.playout_end());
         if let Some(played) = played {
             self.mark(Milestone::ReplyEnd, played, kit);
         }
+        self.write_reply(kit);
         let Some(turn) = self.turn.take() else { return };
         let Some(voice) = turn.voice else { return };
-        kit.effects.send(ServerMessage::TtsStop { durable: true });
-        let reply = if voice.answers { voice.reply.delivered() } else { String::new() };
-        self.remember(&turn.user, &reply);
+        let durable = voice.kept.is_good();
+        self.count_stop(durable, kit);
+        kit.effects.send(ServerMessage::TtsStop { durable });
         kit.effects.push(Effect::Note(Note::TurnEnded(turn.id, voice.end)));
         self.touch(now);
         match voice.then {
@@ -231,15 +238,13 @@ impl Session {
     /// played until now is remembered. Returns whether there was a voice to stop.
     pub(super) fn end_turn(&mut self, now: Instant, end: TurnEnd, reason: CancelReason, kit: &mut Kit<'_>) -> bool {
         let Some(mut turn) = self.turn.take() else { return false };
-        let heard =
-            turn.voice.as_ref().filter(|voice| voice.answers).map(|voice| voice.reply.heard(voice.pacer.played(now)));
+        let durable = self.write_heard(now, &turn, kit);
         Self::cancel_jobs(&mut turn, reason, kit.effects);
         let spoke = turn.voice.is_some();
         if spoke {
             kit.effects.push(Effect::DropAudio);
-            kit.effects.send(ServerMessage::TtsStop { durable: true });
+            kit.effects.send(ServerMessage::TtsStop { durable });
         }
-        self.remember(&turn.user, heard.as_deref().unwrap_or(""));
         kit.effects.push(Effect::Note(Note::TurnEnded(turn.id, end)));
         spoke
     }
@@ -293,15 +298,6 @@ impl Session {
         if !self.end_turn(now, TurnEnd::Aborted, CancelReason::Abort, kit) {
             kit.effects.send(ServerMessage::TtsStop { durable: true });
         }
-    }
-
-    fn remember(&mut self, user: &str, reply: &str) {
-        if user.is_empty() {
-            return;
-        }
-        let bounds = Bounds { turns: self.rules.dialogue_turns, tokens: self.rules.dialogue_tokens };
-        let turn = Operation::Turn { user: user.into(), reply: reply.into(), complete: true };
-        self.dialogue.get_or_insert_default().apply(UnixMs(0), &turn, bounds);
     }
 
     /// Reports a milestone, once.

@@ -72,6 +72,12 @@ pub struct Voice {
     pub answers: bool,
     /// When the reply has been played and `tts stop` is due.
     pub stop_at: Option<Instant>,
+    /// When the reply is written down, if that is to be before `tts stop`.
+    pub write_at: Instant,
+    /// Whether it was written down.
+    pub kept: Kept,
+    /// `tts stop` is due and waits for the disk.
+    pub waits_for_disk: bool,
     /// How it will have ended.
     pub end: TurnEnd,
     /// What follows `tts stop`.
@@ -96,6 +102,28 @@ pub enum Then {
     Rest,
     /// Close with this code.
     Close(u16, &'static str),
+}
+
+/// What is on the disk of a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// It is to be written down.
+    No,
+    /// There is nothing to write, or nothing was promised.
+    Nothing,
+    /// It was given to the one who writes.
+    Asked,
+    /// It is on the disk.
+    Durable,
+    /// The disk does not take it now.
+    NotDurable,
+}
+
+impl Kept {
+    /// Whether what was promised is kept.
+    pub const fn is_good(self) -> bool {
+        matches!(self, Kept::Nothing | Kept::Durable)
+    }
 }
 
 impl Turn {
@@ -162,9 +190,18 @@ impl Voice {
             face_done: !answers,
             answers,
             stop_at: None,
+            write_at: Instant::NEVER,
+            kept: Kept::No,
+            waits_for_disk: false,
             end: TurnEnd::Complete,
             then: Then::Rest,
         })
+    }
+
+    /// When it is looked at next, once all was sent.
+    pub fn ends_at(&self) -> Instant {
+        let stop_at = self.stop_at.unwrap_or(Instant::NEVER);
+        if self.kept == Kept::No { stop_at.min(self.write_at) } else { stop_at }
     }
 
     /// Something of it is still being played.

@@ -2,6 +2,7 @@
 //! done is written down in a few words.
 
 use super::effect::{Count, Effect, Note};
+use super::record::Operation;
 use super::{Effects, Event, Kit, Phase, Rules, Session};
 use crate::audio::ear::EarPool;
 use crate::audio::endpoint::EndpointRules;
@@ -301,6 +302,14 @@ impl World {
                     cancel.cancel();
                     continue;
                 }
+                Effect::Recall => "recall".into(),
+                Effect::Persist(_, operation) => match operation {
+                    Operation::Turn { user, reply, complete } => {
+                        let cut = if complete { "" } else { ", cut short" };
+                        format!("write {user} / {reply}{cut}")
+                    }
+                    other => format!("write {other:?}"),
+                },
                 Effect::DropAudio => "drop".into(),
                 Effect::Mark(milestone, since) => {
                     self.marks.push(format!("{milestone:?} {}", since.as_millis()));
@@ -345,6 +354,7 @@ fn words_for(message: &ServerMessage) -> String {
         ServerMessage::Llm(emotion) => format!("face {emotion:?}"),
         ServerMessage::TtsStart => "tts start".into(),
         ServerMessage::SentenceStart(text) => format!("says {text}"),
+        ServerMessage::TtsStop { durable: false } => "tts stop, not durable".into(),
         ServerMessage::TtsStop { .. } => "tts stop".into(),
         other => format!("{other:?}"),
     }

@@ -25,6 +25,7 @@ use crate::net::{AddressBook, Stream};
 use crate::resilience::admission::Board;
 use crate::resilience::fault::Cause;
 use crate::session::phase::Phase as SessionPhase;
+use crate::session::record::{self, Ask, News, Order};
 use crate::session::{Effects, Event, Kit, Session};
 use crate::time::{Duration, Instant};
 use crate::wire::websocket::{self, code};
@@ -67,6 +68,8 @@ impl Common {
 pub(super) struct Errands {
     /// Jobs to submit.
     pub jobs: VecDeque<(Key, Job)>,
+    /// What is to be done about memories.
+    pub orders: VecDeque<Order>,
     /// Connections whose audio waits for its lane.
     pub pours: Vec<Key>,
     /// Turns that are over: their waiting jobs can be forgotten.
@@ -167,6 +170,31 @@ impl Floor {
         self.talk(key, now, |session, kit| session.handle(now, Event::Outcome(ticket.turn, outcome), kit));
         self.provider = None;
         Ok(())
+    }
+
+    /// Takes news of a device's memory.
+    pub fn take_news(&mut self, now: Instant, answer: record::Answer) {
+        let record::Answer { ticket, asked_at, news } = answer;
+        let key = Key { slot: ticket.slot, generation: ticket.generation };
+        let event = match news {
+            News::Recalled(None) => return,
+            News::Recalled(Some(remembered)) => Event::Recalled(*remembered),
+            News::Written { durable } => {
+                self.panel.record(Series::MemoryAck, now.since(asked_at));
+                Event::Written(ticket.turn, durable)
+            }
+        };
+        self.talk(key, now, |session, kit| session.handle(now, event, kit));
+    }
+
+    /// The memory has no room for an order: a session goes on without what it had asked for, or knows that it is not durable.
+    pub fn refuse_order(&mut self, now: Instant, order: &Order) {
+        self.panel.count(Counter::DroppedOrderFull);
+        let key = Key { slot: order.ticket.slot, generation: order.ticket.generation };
+        if let Ask::Write(_) = order.ask {
+            let turn = order.ticket.turn;
+            self.talk(key, now, |session, kit| session.handle(now, Event::Written(turn, false), kit));
+        }
     }
 
     /// Tells a session that a job of its came back undone.

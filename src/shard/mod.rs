@@ -42,7 +42,7 @@ use crate::audio::ear::EarPool;
 use crate::ids::ShardId;
 use crate::job::{Job, Stage, Work};
 use crate::lanes::pool::{Class, Taken};
-use crate::lanes::{Pool, bell};
+use crate::lanes::{Pool, Post, bell};
 use crate::limits;
 use crate::metrics::calls::Tally;
 use crate::metrics::{Counter, Gauge, Panel, Series};
@@ -51,6 +51,7 @@ use crate::net::tls::TlsStream;
 use crate::net::{Stream, outbox::Shelf};
 use crate::resilience::fault::Cause;
 use crate::session::Effects;
+use crate::session::record::{Answer, Order};
 use crate::time::{Duration, Instant};
 use backlog::Backlog;
 use clockwork::{Dice, Watch};
@@ -71,10 +72,14 @@ use timers::Timers;
 /// Ears kept for the next session that listens: about as many as listen at once on a busy shard.
 const SPARE_EARS: usize = 64;
 
+/// A shard's end of the lane to the memory.
+pub type MemoryPost = Post<Order, Answer>;
+
 /// One shard.
 pub struct Shard {
     floor: Floor,
     pools: Vec<Pool>,
+    memory: Option<MemoryPost>,
     listener: Option<Listener>,
     registry: Option<Registry>,
     buffer: Box<[u8]>,
@@ -105,6 +110,8 @@ pub struct Parts {
     pub common: Common,
     /// Ends of the lanes, at most one for each stage; jobs for a stage without one are refused.
     pub pools: Vec<Pool>,
+    /// Its end of the lane to the memory; sessions whose rules promise nothing need none.
+    pub memory: Option<MemoryPost>,
     /// Its measurements.
     pub panel: Arc<Panel>,
     /// Its mailbox.
@@ -122,7 +129,7 @@ pub struct Parts {
 impl Shard {
     /// A shard without a listener. Called on the thread that it will live on: its voice detectors do not travel.
     pub fn new(parts: Parts) -> Shard {
-        let Parts { id, common, pools, panel, mail, watch, dice, connections, port } = parts;
+        let Parts { id, common, pools, memory, panel, mail, watch, dice, connections, port } = parts;
         let ears =
             EarPool::new(common.rules.engine, common.rules.endpoint, SPARE_EARS).with_budget(common.audio.clone());
         let floor = Floor {
@@ -156,6 +163,7 @@ impl Shard {
         Shard {
             floor,
             pools,
+            memory,
             listener: None,
             registry: None,
             buffer: vec![0; limits::READ_BYTES].into(),
@@ -336,6 +344,13 @@ impl Shard {
             let left = pool.drain(now, limits::ANSWERS_PER_PASS, take, &mut |job| expired.push(job));
             self.is_unfinished |= left;
         }
+        if let Some(memory) = &mut self.memory {
+            for _ in 0..limits::ANSWERS_PER_PASS {
+                let Some(answer) = memory.take() else { break };
+                self.floor.take_news(now, answer);
+            }
+            self.is_unfinished |= memory.has_answers();
+        }
         while let Some(job) = self.expired.pop() {
             self.floor.refuse(now, &job, Cause::Timeout);
         }
@@ -364,6 +379,15 @@ impl Shard {
             }
         }
         self.is_unfinished |= !self.floor.errands.jobs.is_empty();
+        while let Some(order) = self.floor.errands.orders.pop_front() {
+            let refused = match &mut self.memory {
+                Some(memory) => memory.send(order).err(),
+                None => Some(order),
+            };
+            if let Some(order) = refused {
+                self.floor.refuse_order(now, &order);
+            }
+        }
         let Some(pool) = pool_of(&mut self.pools, Stage::Asr) else { return self.floor.errands.pours.clear() };
         let floor = &mut self.floor;
         floor.errands.pours.retain(|key| {
@@ -401,6 +425,7 @@ impl Shard {
 
     fn ring_doorbells(&mut self) {
         self.pools.iter_mut().for_each(Pool::ring_doorbells);
+        self.memory.iter_mut().for_each(Post::ring);
         self.floor.mail.publish_load(self.floor.slots.len());
     }
 
@@ -438,6 +463,9 @@ impl Shard {
             };
             panel.set(waiting, pool.waiting() as i64);
             panel.set(shut, i64::from(pool.is_shut()));
+        }
+        if let Some(memory) = &self.memory {
+            panel.set(Gauge::MemoryOrders, memory.open() as i64);
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::net::outbox::Class;
 use crate::resilience::fault::Cause;
 use crate::session::Effect;
 use crate::session::effect::{Count, Milestone, Note, TurnEnd};
+use crate::session::record::{Ask, Order};
 use crate::time::{Duration, Instant};
 use crate::wire::message::{self, ServerMessage};
 use crate::wire::packet;
@@ -30,6 +31,8 @@ impl Floor {
                 Effect::Submit(job) => self.errands.jobs.push_back((key, job)),
                 Effect::Pour => self.pour_later(key),
                 Effect::Cancel(cancel) => cancel.cancel(),
+                Effect::Recall => self.order(key, now, TurnId(0), Ask::Recall),
+                Effect::Persist(turn, operation) => self.order(key, now, turn, Ask::Write(operation)),
                 Effect::DropAudio => self.drop_audio(key),
                 Effect::Mark(milestone, since) => self.reach(key, now, milestone, since),
                 Effect::Count(count) => self.count(key, count),
@@ -74,6 +77,14 @@ impl Floor {
         }
     }
 
+    /// Something to be done about the memory of this connection's device.
+    fn order(&mut self, key: Key, now: Instant, turn: TurnId, ask: Ask) {
+        let Some(connection) = self.slots.get(key) else { return };
+        let ticket = Ticket { shard: self.id, slot: key.slot, generation: key.generation, turn };
+        let (session, device) = (connection.id, connection.device_id.clone());
+        self.errands.orders.push_back(Order { ticket, session, device, asked_at: now, ask });
+    }
+
     fn pour_later(&mut self, key: Key) {
         let Some(connection) = self.slots.get_mut(key) else { return };
         if !std::mem::replace(&mut connection.is_pouring, true) {
@@ -107,6 +118,7 @@ impl Floor {
                 (Counter::Underruns, 1)
             }
             Count::ReplyCut => (Counter::DroppedReplyText, 1),
+            Count::StopNotDurable => (Counter::StopsNotDurable, 1),
         };
         self.panel.add(counter, n);
     }

@@ -7,7 +7,7 @@ use super::mailbox::Mail;
 use super::pin::{self, Cores, Pinning};
 use super::privilege;
 use super::reactor::{News, Reactor};
-use super::{Parts, Shard};
+use super::{MemoryPost, Parts, Shard};
 use crate::ids::ShardId;
 use crate::lanes::{Doorbell, Pool};
 use crate::metrics::{AtWork, Panel};
@@ -49,6 +49,8 @@ pub fn lay(address: SocketAddr, shards: usize) -> Result<Site, LayFault> {
 pub struct Crew {
     /// Its end of the lanes, one pool for each stage.
     pub pools: Vec<Pool>,
+    /// Its end of the lane to the memory, if there is one.
+    pub memory: Option<MemoryPost>,
     /// Its measurements.
     pub panel: Arc<Panel>,
 }
@@ -93,6 +95,7 @@ impl Site {
                 id: ShardId(index as u16),
                 common: common.clone(),
                 pools: crew.pools,
+                memory: crew.memory,
                 panel: crew.panel,
                 mail,
                 watch: Watch::Real(clock),

@@ -78,6 +78,11 @@ impl Rig {
         SHARED.get_or_init(Rig::new)
     }
 
+    /// The folder of its state.
+    pub fn state(&self) -> &Path {
+        &self.state
+    }
+
     /// A connection after both hellos; PCM both ways, so that voice is written as numbers.
     pub fn device(&self) -> Client {
         let mut client = Client::connect(self.device);

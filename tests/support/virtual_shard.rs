@@ -48,6 +48,7 @@ impl VirtualShard {
             id: ShardId(0),
             common,
             pools,
+            memory: None,
             panel: panel.clone(),
             mail: Mail::alone(),
             watch: Watch::Given,

@@ -76,6 +76,7 @@ impl World {
             id: ShardId(0),
             common: Common::new(rules, Arc::new(phrases), Arc::new(DeviceLanguages::default())),
             pools,
+            memory: None,
             panel: panel.clone(),
             mail: Mail::alone(),
             watch: Watch::Given,

@@ -199,6 +199,6 @@ fn the_thread_answers_its_shard_and_a_second_server_is_refused() {
     }
     assert!(matches!(posts[0].take(), Some(Answer { news: News::Written { durable: true }, .. })));
     assert_eq!(super::super::door::ask_to_erase(&folder.0, "a"), Some(Ok(1)));
-    writer.end();
+    drop(writer);
     assert!(start(&bell).is_ok(), "the folder is free again");
 }

@@ -8,6 +8,9 @@ use crate::audio::phrase::{EncodedSpeech, Phrase};
 use crate::audio::vad::Engine;
 use crate::job::{Failure, Job, PacketBlock, ReplyEnd, Stage, TextBlock, Transcript, Work};
 use crate::resilience::fault::{Cause, Fault};
+use crate::session::dialogue::Bounds;
+use crate::session::record::{Durability, Operation, Remembered};
+use crate::time::UnixMs;
 
 #[test]
 fn promises_hold_in_random_conversations() {
@@ -20,7 +23,15 @@ fn promises_hold_in_random_conversations() {
         reached.add(&of_it);
     }
     // Dice that never roll a barge-in would prove nothing about it.
-    let rare = [reached.stops, reached.packets, reached.barge_ins, reached.failures, reached.closes, reached.late];
+    let rare = [
+        reached.not_durable,
+        reached.stops,
+        reached.packets,
+        reached.barge_ins,
+        reached.failures,
+        reached.closes,
+        reached.late,
+    ];
     assert!(rare.iter().all(|&n| n > scripts / 50), "{reached:?}");
 }
 
@@ -33,6 +44,7 @@ struct Reached {
     failures: u64,
     closes: u64,
     late: u64,
+    not_durable: u64,
 }
 
 impl Reached {
@@ -43,6 +55,7 @@ impl Reached {
         self.failures += other.failures;
         self.closes += other.closes;
         self.late += other.late;
+        self.not_durable += other.not_durable;
     }
 }
 
@@ -86,6 +99,11 @@ struct Trial {
     faces: u32,
     stops_owed_to_aborts: u32,
     hellos: u32,
+    /// Turns given to be written down, and those of them that are on the disk; with what waits for an answer.
+    written: Vec<TurnId>,
+    durable: Vec<TurnId>,
+    unanswered: Vec<TurnId>,
+    recalls: u32,
     closed: bool,
     reached: Reached,
 }
@@ -112,7 +130,10 @@ impl Trial {
                 phrases.fill(phrase, Lang::EN, EncodedSpeech { format: ReplyFormat::DEFAULT, bytes, ends });
             }
         }
-        let rules = Rules { wake_reply: !dice.one_in(3), lead_ms: 60 * dice.roll(8) as u32, ..Rules::default() };
+        let durability =
+            [Durability::None, Durability::Interval, Durability::Turn, Durability::Turn][dice.roll(4) as usize];
+        let rules =
+            Rules { durability, wake_reply: !dice.one_in(3), lead_ms: 60 * dice.roll(8) as u32, ..Rules::default() };
         let pcm = |level: i16| -> Vec<u8> {
             (0..960).flat_map(|i| if i % 2 == 0 { level } else { -level }.to_le_bytes()).collect()
         };
@@ -132,6 +153,10 @@ impl Trial {
             faces: 0,
             stops_owed_to_aborts: 0,
             hellos: 0,
+            written: Vec::new(),
+            durable: Vec::new(),
+            unanswered: Vec::new(),
+            recalls: 0,
             closed: false,
             reached: Reached::default(),
         }
@@ -140,6 +165,9 @@ impl Trial {
     fn step(&mut self) {
         if self.closed {
             return;
+        }
+        if self.dice.one_in(4) {
+            self.memory();
         }
         match self.dice.roll(100) {
             0..=24 => self.audio(),
@@ -218,6 +246,23 @@ impl Trial {
         let packet = std::mem::take(if loud { &mut self.loud } else { &mut self.quiet });
         self.event(Event::Packet(&packet));
         *(if loud { &mut self.loud } else { &mut self.quiet }) = packet;
+    }
+
+    /// The memory says something: what it knows, or what became of a turn.
+    fn memory(&mut self) {
+        if self.recalls > 0 && self.dice.one_in(2) {
+            self.recalls -= 1;
+            let mut remembered =
+                Remembered { age: Duration::from_secs(self.dice.roll(4_000)), ..Remembered::default() };
+            let turn = Operation::Turn { user: "before".into(), reply: "yes".into(), complete: true };
+            remembered.dialogue.apply(UnixMs(1), &turn, Bounds::default());
+            return self.event(Event::Recalled(remembered));
+        }
+        if let Some(turn) = self.unanswered.pop() {
+            let is_good = !self.dice.one_in(4);
+            self.durable.extend(is_good.then_some(turn));
+            self.event(Event::Written(turn, is_good));
+        }
     }
 
     fn garbage(&mut self) {
@@ -300,6 +345,13 @@ impl Trial {
         for effect in std::mem::take(&mut self.effects.list) {
             assert!(!self.closed, "{effect:?} after close");
             match effect {
+                Effect::Recall => self.recalls += 1,
+                Effect::Persist(TurnId(0), _) => {}
+                Effect::Persist(turn, _) => {
+                    assert!(!self.written.contains(&turn), "{turn:?} is written down twice");
+                    self.written.push(turn);
+                    self.unanswered.push(turn);
+                }
                 Effect::Send(message) => self.on_message(&message),
                 Effect::Packet { len, .. } => self.on_packet(len),
                 Effect::Submit(job) => {
@@ -352,8 +404,13 @@ impl Trial {
                 self.first_packet = None;
                 self.faces = 0;
             }
-            ServerMessage::TtsStop { .. } => {
-                if self.started.take().is_none() {
+            ServerMessage::TtsStop { durable } => {
+                let turn = self.session.turn();
+                let is_promised = self.session.rules.durability == Durability::Turn && self.written.contains(&turn);
+                if self.started.take().is_some() {
+                    assert!(!durable || !is_promised || self.durable.contains(&turn), "{turn:?} is not on the disk");
+                    self.reached.not_durable += u64::from(!durable);
+                } else {
                     assert!(self.stops_owed_to_aborts > 0, "tts stop without tts start");
                     self.stops_owed_to_aborts -= 1;
                 }

@@ -25,7 +25,7 @@ fn start(shards: usize, rules: Rules) -> Running {
     let rules = Rules { engine: Engine::Level, pin: false, ..rules };
     let common = Common::new(rules, Arc::new(Phrasebook::default()), Arc::new(DeviceLanguages::default()));
     let panels: Vec<_> = (0..shards).map(|_| Arc::new(Panel::default())).collect();
-    let crews = panels.iter().map(|panel| Crew { pools: Vec::new(), panel: panel.clone() }).collect();
+    let crews = panels.iter().map(|panel| Crew { pools: Vec::new(), memory: None, panel: panel.clone() }).collect();
     Running { handle: site.start(common, Clock::start(), crews).unwrap(), panels }
 }
 

@@ -55,6 +55,7 @@ impl Rig {
             id: ShardId(0),
             common,
             pools,
+            memory: None,
             panel: panel.clone(),
             mail: Mail::alone(),
             watch: Watch::Given,

@@ -21,6 +21,8 @@ count = 1
 greeting = false
 [asr]
 provider = "scripted"
+[memory]
+durability = "none"
 [llm]
 provider = "scripted"
 script = ["Yes."]

@@ -30,7 +30,7 @@ impl Stage {
         let services = Standins::start(services).expect("stand-ins");
         let settings =
             Settings { providers: services.address(), tts, shards: 1, complexity: "0".into(), connections: 1_000 };
-        let text = settings.toml();
+        let text = settings.toml() + "[memory]\ndurability = \"none\"\n";
         let loaded = config::parse(Some((Path::new("load.toml"), &text)), &Environment::new());
         let server = Server::start(&loaded.map_err(|e| e.to_string()).expect("configuration").config).expect("server");
         server.wait_ready(Duration::from_secs(30)).expect("ready");
