@@ -1,5 +1,5 @@
 //! Devices by the thousand: a thread for each core given, each with its own Poll and its own devices; nothing is shared while they
-//! run but four counters for the screen.
+//! run but counters, and once a second a board of each thread, for the screen.
 //!
 //! Everything happens on a fixed schedule: a packet is due when its last sample would have been spoken, however late the one
 //! before was, and times count from when things were due. So a slow server cannot slow down what is asked of it.
@@ -8,6 +8,7 @@ mod checkin;
 mod conduct;
 pub mod device;
 mod fleet;
+mod glance;
 pub mod judge;
 mod line;
 pub mod tally;
@@ -18,6 +19,7 @@ mod waiting;
 pub mod watch;
 pub mod wire;
 
+pub use glance::{Glance, Phases};
 pub use target::Target;
 pub use trust::Trust;
 pub use waiting::TICK_US_MAX;
@@ -28,6 +30,7 @@ use crate::scenario::{Arrival, Codec, Scenario};
 use crate::voices::{self, PACKET, Utterance};
 use device::Behaviour;
 use fleet::Fleet;
+use glance::Boards;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime};
 use tally::{Count, Tally, Time};
@@ -77,6 +80,7 @@ pub struct Live {
     pub turns: AtomicU64,
     /// Seen.
     pub failures: AtomicU64,
+    boards: Boards,
     stop: AtomicBool,
 }
 
@@ -144,7 +148,8 @@ impl Plan {
     }
 
     /// Runs it. `on_second` is told how it goes, once in each.
-    pub fn run(&self, watch: &mut Watch, live: &Live, on_second: &mut dyn FnMut(u32)) -> Result<Outcome, String> {
+    pub fn run(&self, watch: &mut Watch, live: &Live, on_second: &mut dyn FnMut(&Glance)) -> Result<Outcome, String> {
+        live.boards.clear();
         allow_files(u64::from(self.scenario.devices) + FILES_SPARE)?;
         let started_unix_ms =
             SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
@@ -170,10 +175,11 @@ impl Plan {
                 }
                 watch.second(started.elapsed() >= warm);
                 let now = Sample::take(std::process::id());
-                own.push(before.as_ref().zip(now.as_ref()).map_or(0.0, |(b, n)| n.since(b).cores));
+                let own_cores = before.as_ref().zip(now.as_ref()).map_or(0.0, |(b, n)| n.since(b).cores);
+                own.push(own_cores);
                 before = now;
-                on_second(second);
                 second += 1;
+                on_second(&self.glance(second, own_cores, watch, live));
             }
             let tallies: Vec<_> = drivers.into_iter().map(|d| d.join().expect("a driver does not panic")).collect();
             (tallies, own)
@@ -219,6 +225,22 @@ impl Plan {
             outcome.counts.entry("errors".to_owned()).and_modify(|errors| *errors -= cut as f64);
         }
         Ok(outcome)
+    }
+}
+
+impl Plan {
+    fn glance(&self, second: u32, own_cores: f64, watch: &Watch, live: &Live) -> Glance {
+        let mut glance = Glance {
+            second,
+            duration_ms: self.scenario.duration_ms,
+            warmup_ms: self.scenario.warmup_ms,
+            devices: self.scenario.devices,
+            own_cores,
+            ..Glance::default()
+        };
+        live.boards.read(&mut glance);
+        watch.glance(&mut glance);
+        glance
     }
 }
 

@@ -9,7 +9,7 @@ pub mod search;
 pub mod settings;
 
 use crate::engine::threads::Spent;
-use crate::engine::{Live, Plan, Target, Watch};
+use crate::engine::{Glance, Live, Plan, Target, Watch};
 use crate::outcome::Outcome;
 use crate::scenario::{Arrival, Scenario};
 use crate::slo::{Slo, Verdict};
@@ -95,6 +95,8 @@ pub struct Wish<'a> {
     pub services: &'a dyn Fn() -> Option<(f64, f64)>,
     /// The request to end early.
     pub live: &'a Live,
+    /// Is told how a probe goes: conversations, and what there is to see.
+    pub look: &'a dyn Fn(u32, &Glance),
 }
 
 impl Wish<'_> {
@@ -104,6 +106,10 @@ impl Wish<'_> {
         let mut probes: Vec<Probe> = Vec::new();
         while let Some(n) = search.next().filter(|_| !self.live.is_stopped()) {
             let probe = self.probe(n)?;
+            if probe.outcome.interrupted {
+                // Of half a probe nothing can be said.
+                break;
+            }
             say(&probe);
             search.learn(n, grade(&probe, self.subject.cores));
             probes.push(probe);
@@ -142,7 +148,7 @@ impl Wish<'_> {
         plan.tick_us = self.tick_us;
         let _ = (self.services)();
         let mut watch = Watch::new(self.subject.pid, self.subject.stats);
-        let outcome = plan.run(&mut watch, self.live, &mut |_| {})?;
+        let outcome = plan.run(&mut watch, self.live, &mut |glance| (self.look)(n, glance))?;
         let services = (self.services)();
         let verdict = outcome.judge(&self.slo);
         Ok(Probe { n, outcome, verdict, services })

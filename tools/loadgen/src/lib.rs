@@ -7,6 +7,7 @@
 //! | [`voices`] | what devices say, with the end of speech known to the sample |
 //! | [`outcome`] | what came out of a run, as JSON |
 //! | [`chart`] | charts as SVG |
+//! | [`screen`] | what is seen of a run while it goes on |
 //! | [`report`] | a run as one HTML file |
 //! | [`find`] | how many conversations one core carries, and why not more |
 //! | [`compare`] | two servers or configurations, and how sure the difference is |
@@ -22,5 +23,6 @@ pub mod find;
 pub mod outcome;
 pub mod report;
 pub mod scenario;
+pub mod screen;
 pub mod slo;
 pub mod voices;

@@ -21,8 +21,12 @@ Usage:
   voxlane-load VERB --help | --help | --version
 
 Exit codes: 0 all is well, 1 something failed, 2 the command line or a file is wrong, 3 the promise (--slo) was broken,
-4 the load tool itself was too slow to measure latencies (counts and failures are told).
+4 the load tool itself was too slow to measure latencies (counts and failures are told), 130 ended early by Ctrl-C or SIGTERM (what
+there is is told; the second Ctrl-C ends at once).
 ";
+
+/// The exit code of what Ctrl-C has ended, as shells know it.
+pub const INTERRUPTED: u8 = 130;
 
 /// How a verb ends.
 pub enum End {
@@ -34,6 +38,8 @@ pub enum End {
     Misuse(String),
     /// The load tool was too slow to be believed, and why.
     Unmeasured(String),
+    /// Ended early by a signal; what was measured until then has been printed.
+    Interrupted,
     /// The promise was broken; what was measured has been printed.
     Broken,
 }
@@ -71,6 +77,7 @@ fn main() -> ExitCode {
         End::Failed(line) => (1, Some(line)),
         End::Misuse(line) => (2, Some(line)),
         End::Broken => (3, None),
+        End::Interrupted => (INTERRUPTED, None),
         End::Unmeasured(why) => (4, Some(format!("latencies were not measured: {why}"))),
     };
     if let Some(line) = line {

@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod compare;
 pub mod find;
+mod interrupt;
 pub mod report;
 pub mod run;
 pub mod stage;

@@ -2,6 +2,7 @@
 //! device says and what it makes of the answer stands in `conduct`.
 
 use super::device::{Behaviour, Device, NEVER, Phase};
+use super::glance::Board;
 use super::line::{Handshake, Line};
 use super::tally::{Count, Tally, Time};
 use super::waiting::Waiting;
@@ -41,6 +42,7 @@ pub struct Fleet<'a> {
     pub(super) dice: u64,
     pub(super) replies: u64,
     pub(super) tones: Vec<Option<Packets>>,
+    thread: u32,
     waiting: Waiting,
     timers: BinaryHeap<Reverse<(u64, u32)>>,
     read: Vec<u8>,
@@ -66,6 +68,7 @@ impl<'a> Fleet<'a> {
             dice: plan.scenario.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1 | u64::from(first) << 40,
             replies: 0,
             tones: vec![None; devices.len()],
+            thread: first,
             waiting: Waiting::new(started, plan.tick_us)?,
             timers: BinaryHeap::with_capacity(2 * devices.len()),
             read: vec![0; READ],
@@ -107,6 +110,7 @@ impl<'a> Fleet<'a> {
                 next_second += 1_000_000_000;
                 let connected = self.devices.iter().filter(|d| d.is_up()).count() as u32;
                 self.tally.devices(now - 1, connected);
+                self.live.boards.put(self.thread, Board::of(&self.devices, &self.tally));
             }
             let next = self.timers.peek().map_or(NEVER, |t| t.0.0).min(next_second).min(departure);
             self.waiting.wait(next)?;

@@ -216,6 +216,16 @@ impl Tally {
         self.counts[count as usize]
     }
 
+    /// Durations as they were taken, µs.
+    pub(super) fn histogram(&self, time: Time) -> &Histogram<u64> {
+        &self.times[time as usize]
+    }
+
+    /// How often each class of failure was seen.
+    pub(super) fn failures(&self) -> BTreeMap<&'static str, u64> {
+        self.failures.iter().map(|(class, failures)| (*class, failures.count)).collect()
+    }
+
     /// A percentile, ms; `None` of nothing.
     pub fn percentile(&self, time: Time, p: f64) -> Option<f64> {
         let histogram = &self.times[time as usize];

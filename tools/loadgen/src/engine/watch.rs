@@ -1,5 +1,6 @@
 //! What can be seen of the server from outside while it is under load: its process, and its statistics.
 
+use super::glance::Glance;
 use super::threads::Sample;
 use crate::find::child::get;
 use crate::outcome::{Distribution, Outcome, ServerSeen, ShardSeen, Stage};
@@ -61,6 +62,13 @@ impl Watch {
         }
         let sessions = stats["all"]["gauges"]["voxlane_sessions"].as_u64().unwrap_or(0);
         self.sessions = self.sessions.max(sessions);
+    }
+
+    /// What was seen in the last second, for those who look on.
+    pub(super) fn glance(&self, glance: &mut Glance) {
+        glance.server_cores = self.seconds.last().copied().flatten();
+        glance.rss = self.pid.map(|_| self.rss).filter(|rss| *rss > 0);
+        glance.shards = self.shards.last().cloned().unwrap_or_default();
     }
 
     /// What was seen since the warm-up; `None` of nothing.

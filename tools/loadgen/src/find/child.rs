@@ -65,8 +65,16 @@ impl Server {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(complaints);
         command.envs(launch.variables.iter().cloned());
         let cores = launch.cores.clone();
+        // A group of its own: Ctrl-C is for us, who end it when all has been told.
+        command.process_group(0);
         // SAFETY: between fork and exec the closure only makes system calls on memory that is already there.
-        unsafe { command.pre_exec(move || keep_to(&cores)) };
+        unsafe {
+            command.pre_exec(move || {
+                // However we end, it ends as well.
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
+                keep_to(&cores)
+            })
+        };
         let mut child = command.spawn().map_err(|e| format!("{} does not start: {e}", launch.program.display()))?;
         let lines = BufReader::new(child.stdout.take().ok_or("no output of the server")?).lines();
         match read_banner(lines.map_while(Result::ok)) {

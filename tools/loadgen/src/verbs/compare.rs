@@ -1,13 +1,17 @@
 //! `compare`: two servers or two configurations, in turns.
 
 use super::find::{Options, set_up};
+use super::interrupt::Interrupt;
 use crate::End;
+use std::cell::RefCell;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 use voxlane_load::compare::{Comparison, order};
-use voxlane_load::engine::{self, Live};
+use voxlane_load::engine::{self, Glance, Live};
 use voxlane_load::find::{Probe, Wish};
 use voxlane_load::scenario::Scenario;
+use voxlane_load::screen::Screen;
 use voxlane_load::slo::Slo;
 use voxlane_load::voices;
 
@@ -41,11 +45,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> End {
         Err(why) => return End::Misuse(why),
     };
     match compare(&plan) {
-        Ok(comparison) => {
+        Ok((comparison, is_interrupted)) => {
             print!("{}", comparison.table());
             match plan.json.as_ref().map(|file| (file, std::fs::write(file, comparison.json(plan.devices).to_string())))
             {
                 Some((file, Err(e))) => End::Failed(format!("{}: {e}", file.display())),
+                _ if is_interrupted => End::Interrupted,
                 _ => End::Well,
             }
         }
@@ -62,10 +67,14 @@ struct Pair {
     json: Option<PathBuf>,
 }
 
-fn compare(pair: &Pair) -> Result<Comparison, String> {
+/// The rounds, and whether they were ended early.
+fn compare(pair: &Pair) -> Result<(Comparison, bool), String> {
     let voices = voices::gather(voices::cache_folder().as_deref());
     let utterances = engine::utterances(&voices)?;
-    let live = Live::default();
+    let live = Arc::new(Live::default());
+    let _interrupt = Interrupt::of(&live)?;
+    let screen = RefCell::new(Screen::open(""));
+    let look = |_: u32, glance: &Glance| screen.borrow_mut().show(glance);
     let measure = |options: &Options| -> Result<Probe, String> {
         // A server of its own for every probe: nothing is left of the one before.
         let stage = set_up(options)?;
@@ -79,6 +88,7 @@ fn compare(pair: &Pair) -> Result<Comparison, String> {
             voices: &utterances,
             services: &|| None,
             live: &live,
+            look: &look,
         };
         wish.probe(pair.devices)
     };
@@ -87,13 +97,19 @@ fn compare(pair: &Pair) -> Result<Comparison, String> {
         let (mut a, mut b) = (None, None);
         for is_b in order(round) {
             let (options, place, name) = if is_b { (&pair.b, &mut b, 'B') } else { (&pair.a, &mut a, 'A') };
+            screen.borrow_mut().set_title(&format!("round {} of {}: {name}", round + 1, pair.rounds));
             let probe = measure(options)?;
+            screen.borrow_mut().clear();
+            if live.is_stopped() {
+                // Of half a round nothing can be said; of those before it, it is.
+                return Ok((comparison, true));
+            }
             println!("round {} of {}: {name} {}", round + 1, pair.rounds, super::find::line(&probe));
             *place = Some(probe);
         }
         comparison.rounds.extend(a.zip(b));
     }
-    Ok(comparison)
+    Ok((comparison, false))
 }
 
 fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Option<Pair>, String> {

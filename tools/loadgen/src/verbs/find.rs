@@ -1,19 +1,23 @@
 //! `find`: starts the server and the stand-ins, pinned apart, and searches for the greatest load at a promise.
 
+use super::interrupt::Interrupt;
 use crate::End;
 use floor::{PASS_THROUGH, Told, effort_of};
 use serde_json::{Value, json};
+use std::cell::RefCell;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
-use voxlane_load::engine::{self, Live, Target, Trust};
+use voxlane_load::engine::{self, Glance, Live, Target, Trust};
 use voxlane_load::find::child::{Launch, Server, allowed_cores, keep_to};
 use voxlane_load::find::search::Rules;
 use voxlane_load::find::settings::{Settings, Tts, assignment};
 use voxlane_load::find::{Answer, Probe, ProbeTimes, Subject, Wish};
 use voxlane_load::scenario::Scenario;
+use voxlane_load::screen::Screen;
 use voxlane_load::slo::{Slo, Statistic};
 use voxlane_load::voices;
 use voxlane_standins::profile::Profile;
@@ -115,6 +119,12 @@ fn search(options: &Options) -> End {
         Err(why) => return End::Misuse(why),
     };
     let slo = options.slo.clone().unwrap_or_else(|| default_slo(&options.profile));
+    // Before the stage, so that it outlives it: the second Ctrl-C does not wait for the server's end.
+    let live = Arc::new(Live::default());
+    let _interrupt = match Interrupt::of(&live) {
+        Ok(interrupt) => interrupt,
+        Err(why) => return End::Failed(why),
+    };
     let mut stage = match set_up(options) {
         Ok(stage) => stage,
         Err(why) => return End::Failed(why),
@@ -127,9 +137,14 @@ fn search(options: &Options) -> End {
         Ok(utterances) => utterances,
         Err(why) => return End::Failed(why),
     };
-    let live = Live::default();
+    let screen = RefCell::new(Screen::open(""));
+    let look = |n: u32, glance: &Glance| {
+        let mut screen = screen.borrow_mut();
+        screen.set_title(&format!("{n} conversations"));
+        screen.show(glance);
+    };
     let services = stage.services.as_ref();
-    let before = std::cell::RefCell::new(services.map(Handle::lag));
+    let before = RefCell::new(services.map(Handle::lag));
     let lag = || {
         let now = services?.lag();
         let last = before.borrow_mut().replace(now.clone())?;
@@ -146,8 +161,13 @@ fn search(options: &Options) -> End {
         voices: &utterances,
         services: &lag,
         live: &live,
+        look: &look,
     };
-    let answer = wish.find(&mut |probe| println!("{}", line(probe)));
+    let answer = wish.find(&mut |probe| {
+        screen.borrow_mut().clear();
+        println!("{}", line(probe));
+    });
+    screen.borrow_mut().clear();
     let (answer, died) = (answer, stage.server.as_mut().map(Server::check));
     if let Some(Err(why)) = died {
         return End::Failed(why);
@@ -158,7 +178,11 @@ fn search(options: &Options) -> End {
     };
     let effort = in_force(&stage, options);
     let told = Told { floor: floor.as_ref(), effort: &effort };
-    let text = conclusion(&stage, &answer, &told);
+    let text = match (live.is_stopped(), answer.best.is_some()) {
+        (true, false) => "ended early, before any load was known to be good ".to_owned(),
+        (true, true) => format!("ended early: the search was not over\n{}", conclusion(&stage, &answer, &told)),
+        (false, _) => conclusion(&stage, &answer, &told),
+    };
     println!("{text}({:.0} s)", began.elapsed().as_secs_f64());
     let files = [
         (&options.json, json_of(options, &stage, &answer, &told).to_string()),
@@ -171,7 +195,11 @@ fn search(options: &Options) -> End {
             return End::Failed(format!("{}: {e}", file.display()));
         }
     }
-    if answer.best.is_some() { End::Well } else { End::Broken }
+    match answer.best {
+        _ if live.is_stopped() => End::Interrupted,
+        Some(_) => End::Well,
+        None => End::Broken,
+    }
 }
 
 /// What a search happens on.

@@ -1,15 +1,16 @@
 //! `run`, `idle` and `connect`: a fleet against a server, watched while it runs, judged at the end.
 
+use super::interrupt::Interrupt;
 use crate::End;
 use std::ffi::OsString;
-use std::io::IsTerminal;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use voxlane_load::engine::{self, Live, Plan, Target, Trust, Watch};
 use voxlane_load::outcome::Outcome;
 use voxlane_load::scenario::{FLAGS, Scenario, flags_help};
+use voxlane_load::screen::Screen;
 use voxlane_load::slo::{Slo, Statistic, metrics_help};
 use voxlane_load::voices;
 
@@ -54,7 +55,8 @@ fn help(verb: Verb) -> String {
                                       wake-up costs the server more than the packet; times are then known to N us.\n  \
                                       0: woken by each arrival (0)\n  \
          --slo PROMISE                sets the exit code: 3 when it is broken\n  \
-         --json FILE                  everything that was measured, for voxlane-load report\n  \
+         --json FILE                  everything that was measured, for voxlane-load report; - is stdout, and nothing\n  \
+                                      else is there\n  \
          --label TEXT                 a name for the report\n\nIn a promise can stand:\n{}",
         flags_help(),
         metrics_help()
@@ -84,25 +86,45 @@ pub fn run(verb: Verb, arguments: impl IntoIterator<Item = OsString>) -> End {
         }
         Err(why) => return End::Misuse(why),
     };
-    let outcome = match drive(&options, verb) {
+    // Until all has been told: who does not want to wait for that presses Ctrl-C once more.
+    let live = Arc::new(Live::default());
+    let _interrupt = match Interrupt::of(&live) {
+        Ok(interrupt) => interrupt,
+        Err(why) => return End::Failed(why),
+    };
+    let outcome = match drive(&options, verb, &live) {
         Ok(outcome) => outcome,
         Err(why) => return End::Failed(why),
     };
-    print!("{}", summary(&outcome));
+    let mut told = summary(&outcome);
     if verb == Verb::Idle {
-        print!("{}", per_device(&outcome));
+        told += &per_device(&outcome);
     }
-    if let Some(file) = &options.json
-        && let Err(e) = std::fs::write(file, outcome.json())
-    {
-        return End::Failed(format!("{}: {e}", file.display()));
-    }
-    if let Some(slo) = &options.slo {
-        let verdict = outcome.judge(slo);
-        print!("{verdict}");
-        if !verdict.is_kept() {
-            return End::Broken;
+    let verdict = options.slo.as_ref().map(|slo| outcome.judge(slo));
+    told += &verdict.as_ref().map_or(String::new(), ToString::to_string);
+    let written = match &options.json {
+        Some(file) if file.as_os_str() == "-" => {
+            // Nothing but JSON: the words go where the screen was.
+            eprint!("{told}");
+            writeln!(std::io::stdout(), "{}", outcome.json()).map_err(|e| format!("stdout: {e}"))
         }
+        Some(file) => {
+            print!("{told}");
+            std::fs::write(file, outcome.json()).map_err(|e| format!("{}: {e}", file.display()))
+        }
+        None => {
+            print!("{told}");
+            Ok(())
+        }
+    };
+    if let Err(why) = written {
+        return End::Failed(why);
+    }
+    if outcome.interrupted {
+        return End::Interrupted;
+    }
+    if verdict.is_some_and(|verdict| !verdict.is_kept()) {
+        return End::Broken;
     }
     let refused_all = outcome.counts.get("devices").is_none_or(|n| *n == 0.0);
     match (&outcome.unmeasured, outcome.failures.iter().next()) {
@@ -115,7 +137,7 @@ pub fn run(verb: Verb, arguments: impl IntoIterator<Item = OsString>) -> End {
     }
 }
 
-fn drive(options: &Options, verb: Verb) -> Result<Outcome, String> {
+fn drive(options: &Options, verb: Verb, live: &Live) -> Result<Outcome, String> {
     let voices = voices::gather(voices::cache_folder().as_deref());
     if let Some(note) = voices.note.as_ref().filter(|_| verb == Verb::Run) {
         eprintln!("voxlane-load: {note}");
@@ -124,37 +146,9 @@ fn drive(options: &Options, verb: Verb) -> Result<Outcome, String> {
     let mut plan = Plan::new(options.target.clone(), options.scenario.clone(), &utterances, options.label.clone())?;
     plan.threads = options.threads;
     plan.tick_us = options.tick_us;
-    let live = Arc::new(Live::default());
-    let stopper = live.clone();
-    let mut signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM])
-        .map_err(|e| format!("signals: {e}"))?;
-    let handle = signals.handle();
-    let waiter = std::thread::spawn(move || signals.forever().for_each(|_| stopper.stop()));
-    let is_screen = std::io::stderr().is_terminal();
-    eprintln!("{} to {}", options.scenario, options.target.url());
-    let total = options.scenario.duration_ms / 1_000;
-    let mut show = |second: u32| {
-        let line = format!(
-            "{:>4}/{total} s  {:>6} devices  {:>7} turns  {} failures",
-            second + 1,
-            live.devices.load(Relaxed),
-            live.turns.load(Relaxed),
-            live.failures.load(Relaxed)
-        );
-        match is_screen {
-            true => eprint!("\r\x1b[2K{line}"),
-            false if second % 10 == 9 => eprintln!("{line}"),
-            false => {}
-        }
-    };
+    let mut screen = Screen::open(&format!("{} to {}", options.scenario, options.target.url()));
     let mut watch = Watch::new(options.pid, options.stats);
-    let outcome = plan.run(&mut watch, &live, &mut show);
-    if is_screen {
-        eprintln!();
-    }
-    handle.close();
-    let _ = waiter.join();
-    outcome
+    plan.run(&mut watch, live, &mut |glance| screen.show(glance))
 }
 
 /// What people want to know, a few lines.
