@@ -174,6 +174,9 @@ pub const PHRASE_AGAIN_MOST: Duration = Duration::from_secs(60);
 pub const SPEECH_KEPT_BYTES: usize = 256 * 1024;
 /// The most that `[tts] cache_mb` may be: half a million sentences; beyond, it is memory for nothing.
 pub const SPEECH_KEPT_MB_MOST: u64 = 4_096;
+/// Utterances of one local recogniser that are with those behind it at once: a thread each, and a service that takes a second
+/// answers as many people as 28 talking devices per core ever are at once.
+pub const ELSEWHERE: usize = 32;
 /// Attempts of one job at all its providers, the first included: no more fit into a turn's budget, each with half the time.
 pub const CALL_TRIES: u32 = 4;
 /// Places for cancel hooks in a job: one for each of [`CALL_TRIES`], for a pause between two, for the offline responder and for

@@ -122,6 +122,11 @@ impl Desk {
         }
     }
 
+    /// What wakes this worker: whoever rings has it look up.
+    pub fn bell(&self) -> Doorbell {
+        self.bell.clone()
+    }
+
     /// How long the job last given out had waited since the shard got it.
     pub fn waited(&self) -> Duration {
         self.waited

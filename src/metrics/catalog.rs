@@ -117,6 +117,7 @@ catalog! {
         JobsRefused => "voxlane_jobs_total", r#"result="refused""#, "Jobs that a pool has done, by result.", worker;
         JobsInternal => "voxlane_jobs_total", r#"result="internal""#, "Jobs that a pool has done, by result.", worker;
         JobsCancelled => "voxlane_jobs_total", r#"result="cancelled""#, "Jobs that a pool has done, by result.", worker;
+        JobsElsewhere => "voxlane_jobs_elsewhere_total", "", "Utterances that a busy model left to the recognisers behind it.", worker;
         PacketsPassed => "voxlane_reply_packets_total", r#"how="passed""#, "Opus packets of replies by where they were encoded.", worker;
         PacketsEncoded => "voxlane_reply_packets_total", r#"how="encoded""#, "Opus packets of replies by where they were encoded.", worker;
         PacketsKept => "voxlane_reply_packets_total", r#"how="kept""#, "Opus packets of replies by where they were encoded.", worker;

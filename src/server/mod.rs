@@ -38,7 +38,7 @@ use crate::time::{Clock, Duration, UnixMs};
 use crate::wire::packet::Version;
 use crate::wire::token::Keys;
 use crate::wire::upgrade;
-use crate::workers::chain::{self, Line, Spec};
+use crate::workers::chain::{self, Behind, Line, Spec};
 use crate::workers::phrases::{self, Rendering};
 use crate::workers::shelf::Shelf;
 use crate::workers::{self, AsrRules, Base, Crew, Size};
@@ -149,7 +149,9 @@ impl Server {
         let board = Arc::new(Board::new(limits::SHARDS));
         let watchdog = Watchdog::start(config.limits.memory_mb, board.clone(), &registry).map_err(no_thread)?;
         let rows = Rows { config, clock, registry: &registry, board: &board };
-        let asr = chain::recognisers(rows.row(Stage::Asr, asr, asr_rules.budget));
+        let asr = rows.row(Stage::Asr, asr, asr_rules.budget);
+        let behind = Behind::of(&asr);
+        let asr = chain::recognisers(asr);
         let llm = chain::language_models(rows.row(Stage::Llm, llm, config.session.first_token));
         // Our own sentences wait for no user, and what becomes of them is no measure of the voice.
         let aside = chain::synthesisers(rows.aside(Stage::Tts, tts.clone()));
@@ -163,7 +165,7 @@ impl Server {
         let tts_config = &config.tts;
         let keeper = Keeper::start(tts_config.opus_complexity, tts_config.bitrate, cores, clock, &registry);
         let keeper = keeper.map_err(no_thread)?;
-        let (asr_pools, asr_crew) = workers::start_asr(asr_rules, asr, model, &base).map_err(no_thread)?;
+        let (asr_pools, asr_crew) = workers::start_asr(asr_rules, asr, behind, model, &base).map_err(no_thread)?;
         let (llm_pools, llm_crew) =
             workers::start_llm(size(config.llm.workers, &about[1]), llm, &base).map_err(no_thread)?;
         let tts_size = size(config.tts.workers, &about[2]);

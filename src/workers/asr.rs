@@ -1,8 +1,10 @@
 //! The worker of speech recognition: gathers utterances as their blocks come, recognises the most urgent one that is complete.
 //! Where more people talk than can be recognised in time, those at the end of the queue are refused at once ([`super::pace`]),
-//! and hear that we are busy.
+//! and hear that we are busy. Where there is somebody behind the model ([`super::elsewhere`]) they go to him, and so does who
+//! would wait for more than half of his time: whoever has another behind him gets half.
 
 use super::bench::{Bench, Built, build_guarded};
+use super::elsewhere::{Done, Elsewhere};
 use super::llm::floor_char;
 use super::pace::Pace;
 use crate::audio::pcm::PcmBlock;
@@ -21,6 +23,7 @@ const USUAL_SAMPLES: usize = 4 * 16_000;
 pub struct Gathering {
     open: Vec<Utterance>,
     batch: Vec<PcmBlock>,
+    elsewhere: Option<Elsewhere>,
     /// Recognition is worth this much time from the utterance's end.
     budget: Duration,
     pace: Pace,
@@ -44,11 +47,17 @@ struct Complete {
 
 /// Serves until the server ends, or until there was nothing to do for [`limits::WORKER_IDLE`] and the pool has enough workers
 /// without this one.
-pub fn serve(bench: &mut Bench, build: &dyn Fn() -> Built<dyn Recogniser>, budget: Duration) {
+pub fn serve(
+    bench: &mut Bench,
+    build: &dyn Fn() -> Built<dyn Recogniser>,
+    elsewhere: Option<Elsewhere>,
+    budget: Duration,
+) {
     let mut recogniser = build_guarded(build);
-    let mut gathering = Gathering::new(bench.clock.now(), budget);
+    let mut gathering = Gathering::new(bench.clock.now(), elsewhere, budget);
     while !bench.desk.is_over() {
         gathering.gather(bench);
+        gathering.fetch(bench);
         gathering.sweep(bench);
         match gathering.next() {
             Some(utterance) => {
@@ -66,11 +75,11 @@ pub fn serve(bench: &mut Bench, build: &dyn Fn() -> Built<dyn Recogniser>, budge
 
 impl Gathering {
     /// Nothing gathered yet.
-    pub fn new(now: Instant, budget: Duration) -> Gathering {
+    pub fn new(now: Instant, elsewhere: Option<Elsewhere>, budget: Duration) -> Gathering {
         // The session gives up by itself after the same time, and would not know why.
         let (budget, pace) = (budget.saturating_sub(limits::ANSWER_MARGIN), Pace::new(budget));
         let batch = Vec::with_capacity(limits::BLOCK_BATCH);
-        Gathering { open: Vec::new(), batch, budget, pace, idle_since: now, away_since: None }
+        Gathering { open: Vec::new(), batch, elsewhere, budget, pace, idle_since: now, away_since: None }
     }
 
     /// Reads what has come, and waits for something only if no utterance is complete.
@@ -101,27 +110,61 @@ impl Gathering {
         }
     }
 
-    /// Ends what was taken back, what is too late, complete or not, and what is complete and will not be recognised in time.
+    /// Hands in what was recognised elsewhere.
+    fn fetch(&mut self, bench: &mut Bench) {
+        while let Some(Done { job, result, took }) = self.elsewhere.as_mut().and_then(Elsewhere::next_done) {
+            let outcome = match result {
+                Ok(transcript) => Ok(Outcome::Transcript(Box::new(bounded(transcript)))),
+                Err(fault) if fault.cause == Cause::Cancelled => Err(fault),
+                // He was only there because we had no time for it.
+                Err(_) => Err(busy()),
+            };
+            bench.finish_elsewhere(&job, outcome, took);
+            self.idle_since = bench.clock.now();
+        }
+    }
+
+    /// Ends what was taken back, what is too late, complete or not, and what is complete and will not be recognised in time; that
+    /// is left to who is behind us, if he has room.
     fn sweep(&mut self, bench: &mut Bench) {
         let (now, pace) = (bench.clock.now(), self.pace);
         // In the order in which they are recognised.
         self.open.sort_by_key(Utterance::by);
-        let mut before = 0;
-        self.open.retain(|utterance| {
+        let (mut before, mut i) = (0, 0);
+        while let Some(utterance) = self.open.get(i) {
             let fault = match utterance.complete {
                 _ if utterance.job.cancel.is_cancelled() => Fault::cancelled(),
                 None if utterance.job.deadline <= now => Fault::timeout("recognition"),
-                None => return true,
                 Some(complete) if complete.by <= now => complete.too_late(now),
+                Some(complete) if self.is_for_others(pace, before, now, complete.by) => {
+                    self.leave(i, complete.by, bench);
+                    continue;
+                }
                 Some(complete) if !pace.is_in_time(before, now, complete.by) => busy(),
-                Some(_) => {
-                    before += 1;
-                    return true;
+                complete => {
+                    before += u32::from(complete.is_some());
+                    i += 1;
+                    continue;
                 }
             };
-            bench.finish(&utterance.job, Err(fault));
-            false
-        });
+            bench.finish(&self.open.remove(i).job, Err(fault));
+        }
+    }
+
+    /// Whether an utterance would wait for more than half of its time here, and somebody else has room for it.
+    fn is_for_others(&self, pace: Pace, before: u32, now: Instant, by: Instant) -> bool {
+        let is_soon = || pace.is_in_time(before, now, now + by.until(now) / 2);
+        self.elsewhere.as_ref().is_some_and(|elsewhere| !is_soon() && elsewhere.has_room(now))
+    }
+
+    /// Leaves an utterance to others.
+    fn leave(&mut self, i: usize, by: Instant, bench: &mut Bench) {
+        let Utterance { job, pcm, .. } = self.open.remove(i);
+        let Some(elsewhere) = &mut self.elsewhere else { return bench.finish(&job, Err(busy())) };
+        match elsewhere.take(job, pcm, by) {
+            Ok(()) => bench.left_elsewhere(),
+            Err(job) => bench.finish(&job, Err(busy())),
+        }
     }
 
     /// The complete utterance with the earliest deadline.
@@ -132,7 +175,9 @@ impl Gathering {
     }
 
     fn is_idle(&self, now: Instant) -> bool {
-        self.open.is_empty() && now.since(self.idle_since) >= limits::WORKER_IDLE
+        self.open.is_empty()
+            && self.elsewhere.as_ref().is_none_or(Elsewhere::is_empty)
+            && now.since(self.idle_since) >= limits::WORKER_IDLE
     }
 }
 

@@ -95,8 +95,25 @@ impl Bench {
         panicked
     }
 
+    /// Counts a job that is left to others.
+    pub fn left_elsewhere(&self) {
+        self.panel.count(Counter::JobsElsewhere);
+    }
+
+    /// The same for a job that was done elsewhere, in so long.
+    pub fn finish_elsewhere(&mut self, job: &Job, result: Result<Outcome, Fault>, took: Duration) {
+        self.has_first = true;
+        self.panel.record(Series::JobDuration, took);
+        self.hand_in(job, result, took.as_micros().min(u128::from(u32::MAX)) as u32);
+    }
+
     /// Hands a job's final outcome in and counts it.
     pub fn finish(&mut self, job: &Job, result: Result<Outcome, Fault>) {
+        let provider_us = self.hands.end(self.clock.now());
+        self.hand_in(job, result, provider_us);
+    }
+
+    fn hand_in(&mut self, job: &Job, result: Result<Outcome, Fault>, provider_us: u32) {
         // A cancel explains every other trouble of the job.
         let result = match result {
             Err(_) if job.cancel.is_cancelled() => Err(Fault::cancelled()),
@@ -112,7 +129,6 @@ impl Bench {
         });
         // The end tells of all that was laid out before it. `Err`: the shard is gone, and nobody waits for this answer.
         self.untold = 0;
-        let provider_us = self.hands.end(self.clock.now());
         let _ = self.desk.publish(Answer { ticket: job.ticket, outcome, provider_us }, &job.cancel, job.deadline);
         self.tally.settle(&self.panel, bell::rung_by_this_thread());
     }

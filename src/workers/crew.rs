@@ -2,6 +2,8 @@
 //! before anything is pinned.
 
 use super::bench::{Bench, Built, build_guarded};
+use super::chain::Behind;
+use super::elsewhere::Elsewhere;
 use super::voice::Voice;
 use super::{asr, llm, phrases, tts};
 use crate::audio::phrase::Phrasebook;
@@ -98,11 +100,13 @@ impl Crew {
     }
 }
 
-/// Starts recognition: one pool per shard, and the crew. `ready` hears from each worker whether its recogniser could be made;
+/// Starts recognition: one pool per shard, and the crew. What a local model cannot recognise in good time is left to who is
+/// `behind` it. `ready` hears from each worker whether its recogniser could be made;
 /// until it is made jobs wait, and if it cannot be made every job fails as unavailable.
 pub fn start_asr(
     rules: AsrRules,
     factory: Factory<dyn Recogniser>,
+    behind: Option<Behind>,
     ready: Ready,
     base: &Base,
 ) -> io::Result<(Vec<Pool>, Crew)> {
@@ -121,7 +125,9 @@ pub fn start_asr(
         if rules.is_local {
             bench.hands.computes_here();
         }
-        asr::serve(&mut bench, &build, rules.budget);
+        let behind = behind.clone().filter(|_| rules.is_local);
+        let elsewhere = behind.map(|behind| Elsewhere::new(behind, bench.clock, bench.desk.bell(), stack));
+        asr::serve(&mut bench, &build, elsewhere, rules.budget);
     };
     start(Stage::Asr, spec, stack, base, Arc::new(run))
 }

@@ -14,6 +14,7 @@ pub mod asr;
 pub mod bench;
 pub mod chain;
 pub mod crew;
+pub mod elsewhere;
 pub mod hands;
 pub mod llm;
 pub mod pace;

@@ -166,6 +166,37 @@ fn ten_who_talk_at_once_to_one_recogniser_are_answered_or_told_that_it_is_busy()
     assert_eq!(rig.metric("voxlane_jobs_total", r#"result="timeout""#), 0.0);
 }
 
+/// The same ten with a second for each and somebody behind him: nobody is told that it is busy.
+#[test]
+fn who_is_behind_the_recogniser_answers_those_who_would_wait_for_long() {
+    let rig = Rig::with(&[
+        ("asr.queued", "true"),
+        ("asr.workers", "1"),
+        ("asr.delay_ms", "1000"),
+        ("asr.script", r#"["I waited."]"#),
+        ("asr.backups", r#"["scripted script=Elsewhere."]"#),
+        ("llm.script", r#"["Ok."]"#),
+    ]);
+    let heard_by_all = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        let talk = || {
+            let mut client = rig.device();
+            client.listen("start", "manual");
+            client.sound(600, true);
+            client.listen("stop", "");
+            let turn = client.until("tts:stop");
+            assert_eq!(sentences(&turn), ["Ok."], "{:?}", kinds(&turn));
+            heard_by_all.lock().unwrap().push(heard(&turn).to_owned());
+        };
+        (0..10).for_each(|_| drop(scope.spawn(talk)));
+    });
+    let all = heard_by_all.into_inner().unwrap();
+    let elsewhere = all.iter().filter(|heard| *heard == "Elsewhere").count();
+    assert!(elsewhere >= 1 && all.iter().any(|heard| heard == "I waited"), "{all:?}");
+    assert_eq!(rig.metric("voxlane_jobs_elsewhere_total", ""), elsewhere as f64);
+    assert_eq!(rig.metric("voxlane_degraded", "asr"), 1.0);
+}
+
 /// A device that stops reading while it is spoken to: its receive buffer holds a second or so.
 fn slow_reader(rig: &Rig) -> Client {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();

@@ -21,7 +21,7 @@ mod stages;
 mod tests;
 mod told;
 
-pub use stages::{language_models, recognisers, synthesisers};
+pub use stages::{Behind, language_models, recognisers, synthesisers};
 
 use super::shelf::Shelf;
 use crate::audio::phrase::EncodedSpeech;
@@ -254,6 +254,8 @@ impl<P: ?Sized> Line<P> {
 pub struct Chain<P: ?Sized> {
     line: Arc<Line<P>>,
     index: usize,
+    /// Those before this one are not asked.
+    from: usize,
     primary: Option<Box<P>>,
     /// Who gave the last answer.
     spoke: Option<usize>,
@@ -314,7 +316,12 @@ impl<P: ?Sized> Chain<P> {
             // Tried again at the next call.
             Err(_) => None,
         };
-        Ok(Chain { line, index, primary, spoke: None, instead: None })
+        Ok(Chain { line, index, from: 0, primary, spoke: None, instead: None })
+    }
+
+    /// The row without its first.
+    fn behind(line: Arc<Line<P>>) -> Chain<P> {
+        Chain { line, index: 0, from: 1, primary: None, spoke: None, instead: None }
     }
 
     /// Asks one after the other until one answers, whose first result must come by `by`. `left` says what is left if none does.
@@ -340,14 +347,18 @@ impl<P: ?Sized> Chain<P> {
             let is_news = line.is_news(call.ticket);
             return self.attempt(offline, call, How { by, is_news, hedge: None }, once).result;
         }
-        line.note(left(self));
+        // That nobody behind the first could help tells nothing of the stage: the first is at work.
+        if self.from == 0 {
+            line.note(left(self));
+        }
         Err(fault)
     }
 
     /// Asks the services in order.
     fn ask_services<T>(&mut self, call: &Call, by: Instant, once: Once<'_, P, T>) -> Result<T, Failed> {
         let line = self.line.clone();
-        let order = line.order(call.ticket, call.clock.now());
+        let mut order = line.order(call.ticket, call.clock.now());
+        order.retain(|&i| i >= self.from);
         let mut asked = Asked { by, tries: 0, told: None };
         for (place, &i) in order.iter().enumerate() {
             if let Some((answer, whose)) = self.ask_one(i, &order[place + 1..], call, &mut asked, once)? {

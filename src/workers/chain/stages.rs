@@ -6,12 +6,38 @@ use crate::providers::builtin;
 use crate::providers::{Call, Flow, Keeping, LanguageModel, Recogniser, Sound, Synthesiser};
 use crate::resilience::fault::{Cause, Fault};
 use crate::resilience::ladder::Rung;
+use crate::time::Instant;
 use crate::workers::Factory;
+use crate::workers::bench::Built;
 use std::sync::Arc;
 
 /// The row as a recogniser.
 pub fn recognisers(line: Arc<Line<dyn Recogniser>>) -> Factory<dyn Recogniser> {
     Arc::new(move |index| Ok(Box::new(Chain::new(line.clone(), index)?)))
+}
+
+/// The row without its first, for when that has more to do than it can. There is somebody in it.
+#[derive(Clone)]
+pub struct Behind(Arc<Line<dyn Recogniser>>);
+
+impl Behind {
+    /// Of that row, if there is anybody behind its first.
+    pub fn of(line: &Arc<Line<dyn Recogniser>>) -> Option<Behind> {
+        (line.members.len() > 1).then(|| Behind(line.clone()))
+    }
+
+    /// Whether one of them would be asked now, and at once.
+    pub fn is_open(&self, now: Instant) -> bool {
+        self.0.members[1..].iter().any(|member| member.gate.is_open(now))
+    }
+
+    /// For one call.
+    ///
+    /// # Errors
+    /// None: who cannot be made fails at the call.
+    pub fn recogniser(&self) -> Built<dyn Recogniser> {
+        Ok(Box::new(Chain::behind(self.0.clone())))
+    }
 }
 
 /// The row as a language model.

@@ -3,7 +3,10 @@
 use super::*;
 use crate::audio::pcm::PcmBlock;
 use crate::job::Transcript;
-use crate::providers::{Call, Recogniser};
+use crate::providers::{About, Call, Recogniser};
+use crate::resilience::choice::Choice;
+use crate::resilience::ladder::Rung;
+use crate::workers::chain::{self, Line, Spec};
 
 /// Says how many samples it was given, and the first and last of them.
 struct Echo;
@@ -27,7 +30,7 @@ fn rules() -> AsrRules {
 
 fn rig(rules: AsrRules) -> Rig {
     let factory: Factory<dyn Recogniser> = Arc::new(|_| Ok(Box::new(Echo)));
-    Rig::new(|base, readiness| start_asr(rules, factory, readiness.part("asr", "loading"), base))
+    Rig::new(|base, readiness| start_asr(rules, factory, None, readiness.part("asr", "loading"), base))
 }
 
 impl Rig {
@@ -157,7 +160,7 @@ fn a_panic_costs_one_utterance() {
 #[test]
 fn a_model_that_cannot_be_loaded_is_told_and_every_job_fails() {
     let factory: Factory<dyn Recogniser> = Arc::new(|_| Err(Fault::new(Cause::Malformed, "tensor 7 is cut off")));
-    let mut rig = Rig::new(|base, readiness| start_asr(rules(), factory, readiness.part("asr", "loading"), base));
+    let mut rig = Rig::new(|base, readiness| start_asr(rules(), factory, None, readiness.part("asr", "loading"), base));
     rig.hear(1);
     rig.feed(&block(1, 1, 960, true));
     assert_eq!(rig.failure().fault, Fault::new(Cause::Unavailable, "tensor 7 is cut off"));
@@ -171,7 +174,7 @@ fn jobs_wait_while_the_model_is_loaded() {
         gate.recv_timeout(LONG).map_err(|_| Fault::timeout("the test"))?;
         Ok(Box::new(Echo))
     });
-    let mut rig = Rig::new(|base, readiness| start_asr(rules(), factory, readiness.part("asr", "loading"), base));
+    let mut rig = Rig::new(|base, readiness| start_asr(rules(), factory, None, readiness.part("asr", "loading"), base));
     rig.hear(1);
     rig.feed(&block(1, 1, 960, true));
     assert_eq!(rig.readiness.missing().len(), 1);
@@ -195,7 +198,7 @@ fn queue(n: u32, budget: Duration) -> (Rig, crossbeam::channel::Sender<()>) {
     let (tell, told) = crossbeam::channel::unbounded();
     let factory: Factory<dyn Recogniser> = Arc::new(move |_| Ok(Box::new(Paced(told.clone()))));
     let rules = AsrRules { budget, ..rules() };
-    let mut rig = Rig::new(|base, readiness| start_asr(rules, factory, readiness.part("asr", "loading"), base));
+    let mut rig = Rig::new(|base, readiness| start_asr(rules, factory, None, readiness.part("asr", "loading"), base));
     for slot in 1..=n {
         let job = rig.job(slot, Work::Recognise(Recognise { language: None, hint: Lang::EN }));
         rig.submit(Job { deadline: rig.clock.now() + budget.max(LONG), ..job });
@@ -241,4 +244,94 @@ fn who_has_waited_in_vain_was_in_a_queue_and_who_was_first_had_a_slow_recogniser
     let answers = rig.finals(3);
     let expected = [(1, Some(Cause::Timeout)), (2, Some(Cause::Overload)), (3, Some(Cause::Overload))];
     assert_eq!(causes(&answers), expected);
+}
+
+/// A crew with that recogniser on our own cores and another behind it, and utterances 1 to `n` as of [`queue`].
+fn queue_with_another(
+    n: u32,
+    behind: fn() -> Box<dyn Recogniser>,
+) -> (Rig, crossbeam::channel::Sender<()>, Arc<Line<dyn Recogniser>>) {
+    let (tell, told) = crossbeam::channel::unbounded();
+    let clock = Clock::start();
+    let spec = |factory, rung| Spec::<dyn Recogniser> {
+        about: About { name: "scripted", detail: String::new(), language: None },
+        factory,
+        is_service: false,
+        places: 0,
+        rung,
+        voice: None,
+    };
+    let own: Factory<dyn Recogniser> = Arc::new(move |_| Ok(Box::new(Paced(told.clone()))));
+    let other: Factory<dyn Recogniser> = Arc::new(move |_| Ok(behind()));
+    let budget = LONG * 360;
+    let chain_rules = chain::Rules {
+        budget,
+        retry_percent: 0,
+        breaker_percent: 100,
+        breaker_open: LONG,
+        choice: Choice::Ordered,
+        hedge: None,
+        is_aside: false,
+    };
+    let line = Line::new(Stage::Asr, vec![spec(own, Rung::Primary), spec(other, Rung::Backup)], chain_rules, clock);
+    let rules = AsrRules { budget, ..rules() };
+    let (factory, behind) = (chain::recognisers(line.clone()), chain::Behind::of(&line));
+    let mut rig = Rig::new(|base, readiness| start_asr(rules, factory, behind, readiness.part("asr", "loading"), base));
+    line.watch(&rig.registry);
+    for slot in 1..=n {
+        let job = rig.job(slot, Work::Recognise(Recognise { language: None, hint: Lang::EN }));
+        rig.submit(Job { deadline: rig.clock.now() + budget, ..job });
+        rig.feed(&block(slot, slot as i16, 960, true));
+    }
+    (rig, tell, line)
+}
+
+/// Recognises with a word in front, so that it is known who it was.
+struct Other;
+
+impl Recogniser for Other {
+    fn recognise(&mut self, pcm: &[i16], how: &Recognise, call: &Call) -> Result<Transcript, Fault> {
+        let heard = Echo.recognise(pcm, how, call)?;
+        Ok(Transcript { text: format!("other: {}", heard.text.trim()), ..heard })
+    }
+}
+
+struct Broken;
+
+impl Recogniser for Broken {
+    fn recognise(&mut self, _: &[i16], _: &Recognise, _: &Call) -> Result<Transcript, Fault> {
+        Err(Fault::new(Cause::Refused, "broken"))
+    }
+}
+
+#[test]
+fn who_would_wait_for_long_is_recognised_by_who_is_behind_the_model() {
+    const N: u32 = 24;
+    let (mut rig, tell, _line) = queue_with_another(N, || Box::new(Other));
+    (0..N).for_each(|_| tell.send(()).unwrap());
+    let answers = rig.finals(N as usize);
+    let texts: Vec<String> = (1..=N).map(|slot| transcript(&answers, slot)).collect();
+    let others = texts.iter().filter(|text| text.starts_with("other: 960 samples")).count();
+    assert!(texts.iter().all(|text| text.contains("960 samples")), "{texts:?}");
+    assert!((1..N as usize).contains(&others), "{texts:?}");
+    let shown = crate::metrics::exposition::prometheus(&rig.registry, &Default::default());
+    assert!(shown.contains(&format!(r#"voxlane_answers_total{{stage="asr",rung="backup"}} {others}"#)), "{shown}");
+    let registry = rig.end();
+    assert_eq!(registry.total(Counter::JobsElsewhere), others as u64);
+    assert_eq!(registry.total(Counter::JobsOk), u64::from(N));
+}
+
+#[test]
+fn when_nobody_behind_the_model_can_help_it_was_a_queue() {
+    const N: u32 = 24;
+    let (mut rig, tell, _line) = queue_with_another(N, || Box::new(Broken));
+    (0..N).for_each(|_| tell.send(()).unwrap());
+    let causes = causes(&rig.finals(N as usize));
+    assert!(causes.iter().any(|(_, cause)| cause.is_none()), "{causes:?}");
+    assert!(causes.iter().all(|(_, cause)| matches!(cause, None | Some(Cause::Overload))), "{causes:?}");
+    let shown = crate::metrics::exposition::prometheus(&rig.registry, &Default::default());
+    assert!(shown.contains(r#"voxlane_outage{stage="asr"} 0"#), "the model is at work");
+    let registry = rig.end();
+    // After a few of them he is left to recover, and the rest stays in the queue.
+    assert!((1..u64::from(N)).contains(&registry.total(Counter::JobsElsewhere)));
 }
