@@ -94,6 +94,9 @@ pub const CONNECTIONS_BEYOND: usize = 64;
 /// Places in which a shard under too much load looks for idle connections, ten times a second: 20,000 within 16 s, and a burst
 /// of closes that takes less than 2 ms.
 pub const IDLERS_PER_LOOK: usize = 128;
+/// How long a shard whose door another process has taken over still lets those in that it had accepted: a handshake takes
+/// milliseconds, over a bad radio some hundred.
+pub const NEWCOMERS: Duration = Duration::from_secs(1);
 /// Letters in a shard's mailbox: one for each connection that another shard upgrades or hands over within a pass. Beyond, a
 /// connection stays where it is; a replaced device's old one is then found dead by its silence.
 pub const MAILBOX: usize = 4_096;

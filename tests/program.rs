@@ -331,7 +331,7 @@ fn it_serves_until_a_signal_and_keeps_its_secrets_while_it_logs() {
 }
 
 #[test]
-fn a_signal_lets_the_sentence_end() {
+fn a_signal_lets_the_turn_end() {
     let script = "provider = \"scripted\"\nscript = [\"One sentence. And another.\"]";
     let folder = Folder::new(&CONFIG.replace("[llm]\nprovider = \"scripted\"", &format!("[llm]\n{script}")));
     let served = serve(&mut folder.command(&["serve", "--config", "v.toml"]));
@@ -339,8 +339,8 @@ fn a_signal_lets_the_sentence_end() {
     served.program.signal();
     let rest = client.until("close 1001");
     let packets = rest.iter().filter(|got| matches!(got, Got::Packet(_))).count();
-    assert_eq!(packets, "One sentence.".len() - 1);
-    assert_eq!(kinds(&rest), ["packet", "tts:stop", "close 1001"]);
+    assert_eq!(packets, "One sentence.".len() - 1 + "And another.".len());
+    assert_eq!(kinds(&rest), ["packet", "tts:sentence_start", "packet", "tts:stop", "close 1001"]);
     served.program.end().must_be(0);
 }
 
@@ -351,7 +351,7 @@ fn a_second_signal_ends_it_at_once() {
     let mut served = serve(&mut folder.command(&["serve", "--config", "v.toml"]));
     let client = spoken_to(&served);
     served.program.signal();
-    served.program.line("stopping: sentences may end for 10 s");
+    served.program.line("stopping: turns may end for 25 s");
     let begin = Instant::now();
     served.program.signal();
     served.program.end().must_be(1);

@@ -112,14 +112,14 @@ impl Limits {
         let shed =
             "Refuse connections (503) and turns (\"busy\") that would not be served in time; false: serve all, late.";
         let memory = "Memory the server may use, MB; near it nobody new is let in. 0 = 80 % of what the machine or container has.";
-        let drain = "How long a stopping server lets sentences end, s.";
+        let drain = "How long a stopping server lets turns end, s; no new ones begin.";
         let connections = "Open device connections, all shards.";
         Limits {
             connections: r.number("limits", "connections", 20_000, 1..=1_000_000, connections) as usize,
             connections_per_address: per_address(r),
             shed: r.flag("limits", "shed", true, shed),
             memory_mb: r.number("limits", "memory_mb", 0, 0..=16_777_216, memory),
-            drain_s: r.number("limits", "drain_s", 10, 0..=600, drain),
+            drain_s: r.number("limits", "drain_s", 25, 0..=600, drain),
         }
     }
 }

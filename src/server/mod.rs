@@ -302,9 +302,9 @@ impl Server {
         SERIES.iter().map(|&(name, series)| (name, of(series).0, of(series).1)).collect()
     }
 
-    /// Stops accepting, lets running sentences end for as long as `drain`, closes with 1001, ends all threads.
+    /// Stops accepting, lets turns end for as long as `drain`, closes with 1001, ends all threads.
     pub fn stop(self, drain: Duration) {
-        self.shards.drain(drain);
+        self.shards.drain(drain, false);
         if !self.shards.join() {
             tracing::error!("a shard had fallen over");
         }

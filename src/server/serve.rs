@@ -43,7 +43,7 @@ pub fn run(path: Option<&Path>) -> u8 {
         }
         std::thread::sleep(LOOK);
     }
-    println!("stopping: sentences may end for {} s; a second signal ends at once", config.limits.drain_s);
+    println!("stopping: turns may end for {} s; a second signal ends at once", config.limits.drain_s);
     let impatience = signals.handle();
     let second = std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         if signals.forever().next().is_some() {

@@ -26,8 +26,10 @@ pub enum Event<'a> {
     Recalled(Remembered),
     /// What became of the record of this turn: whether it is durable.
     Written(TurnId, bool),
-    /// The server is going down: end the running sentence, then close.
+    /// The server is going down: end the turn that is under way, then close.
     Drain,
+    /// There is little time left for that: end the running sentence, then close.
+    DrainSoon,
     /// The time for that is over: close, with the `tts stop` that is owed.
     DrainOver,
 }

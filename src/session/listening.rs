@@ -335,7 +335,7 @@ impl Session {
 
     /// A close follows what is being said.
     pub(super) fn is_leaving(&self) -> bool {
-        self.turn.as_ref().is_some_and(|turn| turn.then() != Then::Rest)
+        self.leaving || self.turn.as_ref().is_some_and(|turn| turn.then() != Then::Rest)
     }
 
     /// Forgets what the ear has of an utterance.

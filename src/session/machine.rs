@@ -67,6 +67,8 @@ pub struct Session {
     pub(super) armed: bool,
     /// Packets matter now, no turn being under way.
     pub(super) listening: bool,
+    /// The server goes down: this turn is the last.
+    pub(super) leaving: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +116,7 @@ impl Session {
             mode: ListenMode::Auto,
             armed: false,
             listening: false,
+            leaving: false,
         }
     }
 
@@ -133,9 +136,11 @@ impl Session {
             (_, Event::Refused(job, cause)) => self.on_refused(now, job, cause, kit),
             (_, Event::Recalled(remembered)) => self.on_recalled(remembered, kit),
             (_, Event::Written(turn, durable)) => self.on_written(now, turn, durable, kit),
-            (_, Event::Drain) => self.on_drain(now, kit),
+            (_, Event::Drain) => self.leaving = true,
+            (_, Event::DrainSoon) => self.on_drain_soon(now, kit),
             (_, Event::DrainOver) => self.hang_up(now, 1001, "going away", kit),
         }
+        self.leave_if_over(now, kit);
     }
 
     fn on_message(&mut self, now: Instant, message: ClientMessage, kit: &mut Kit<'_>) {
@@ -169,6 +174,14 @@ impl Session {
         self.pump(now, kit);
         if self.door == Door::Open && self.turn.is_none() && self.idle_at <= now {
             self.on_idle(now, kit);
+        }
+        self.leave_if_over(now, kit);
+    }
+
+    /// The server goes down, and nothing is under way any more.
+    fn leave_if_over(&mut self, now: Instant, kit: &mut Kit<'_>) {
+        if self.leaving && self.turn.is_none() && self.door != Door::Closing {
+            self.hang_up(now, 1001, "going away", kit);
         }
     }
 
@@ -295,8 +308,8 @@ impl Session {
         self.say_farewell(now, "idle", kit);
     }
 
-    /// The server goes down. A sentence that plays is finished; anything else ends here.
-    fn on_drain(&mut self, now: Instant, kit: &mut Kit<'_>) {
+    /// The server goes down soon. A sentence that plays is finished; anything else ends here.
+    fn on_drain_soon(&mut self, now: Instant, kit: &mut Kit<'_>) {
         const GOING: Then = Then::Close(1001, "going away");
         if let Some(voice) = self.turn.as_mut().and_then(|turn| turn.voice.as_mut()) {
             let playing = voice.reply.keep_playing_only() || voice.stop_at.is_some() || voice.plays(now);
@@ -330,6 +343,9 @@ impl Session {
         self.hang_up(now, 1003, "audio not understood", kit);
     }
 }
+
+#[cfg(test)]
+mod draining;
 
 #[cfg(test)]
 mod model;

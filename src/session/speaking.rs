@@ -262,6 +262,9 @@ impl Session {
     /// A turn is over: listening again by itself, except in manual mode, where the button decides. Speech that began meanwhile is
     /// the next turn.
     pub(super) fn rest(&mut self, now: Instant, kit: &mut Kit<'_>) {
+        if self.leaving {
+            return;
+        }
         self.listening = self.armed && self.mode != ListenMode::Manual;
         self.heard_ms = 0;
         if !self.keep_ear_if_heard(kit) {

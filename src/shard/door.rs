@@ -93,7 +93,7 @@ impl Floor {
             return Decision::Answer(answer);
         }
         if self.draining {
-            return Decision::Refuse(Reply::new(503, "the server is stopping\n"));
+            return Decision::Refuse(Reply::new(503, "the server is stopping\n").with(&[("Retry-After", "1")]));
         }
         match upgrade::judge(&head, &self.common.rules.upgrade) {
             Err(reply) => Decision::Refuse(reply),

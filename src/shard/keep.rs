@@ -100,7 +100,7 @@ impl Floor {
         self.push(key, now, Class::Control, now, |out| websocket::emit_ping(&[], out));
     }
 
-    /// The server goes down: sessions finish their sentence, requests are not waited for.
+    /// The server goes down: sessions finish their turn, requests are not waited for.
     pub fn drain(&mut self, now: Instant) {
         self.draining = true;
         for key in self.slots.keys() {
@@ -109,6 +109,13 @@ impl Floor {
                 Some(Phase::Head) => self.drop_connection(key, now, Counter::EndedByDrain),
                 _ => {}
             }
+        }
+    }
+
+    /// The same news for every session.
+    pub fn tell_all(&mut self, now: Instant, news: impl Fn() -> Event<'static>) {
+        for key in self.slots.keys() {
+            self.talk(key, now, |session, kit| session.handle(now, news(), kit));
         }
     }
 

@@ -50,8 +50,8 @@ use crate::net::listener::{Accepted, Listener};
 use crate::net::tls::TlsStream;
 use crate::net::{Stream, outbox::Shelf};
 use crate::resilience::fault::Cause;
-use crate::session::Effects;
 use crate::session::record::{Answer, Order};
+use crate::session::{Effects, Event};
 use crate::time::{Duration, Instant};
 use backlog::Backlog;
 use clockwork::{Dice, Watch};
@@ -98,8 +98,24 @@ pub struct Shard {
 
 /// A shard that is to end.
 struct Drain {
+    /// When the step ends that it is at.
     until: Instant,
-    is_closing: bool,
+    step: DrainStep,
+    /// How long the last step but closing may take.
+    rest: Duration,
+}
+
+/// What a draining shard still waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum DrainStep {
+    /// Those who have just been accepted: another process has the door now.
+    Newcomers,
+    /// Turns.
+    Turns,
+    /// The sentences that play.
+    Sentences,
+    /// The last bytes.
+    Closing,
 }
 
 /// What a shard is made of.
@@ -234,19 +250,29 @@ impl Shard {
         Some(key)
     }
 
-    /// Stops accepting; sessions end by themselves, at the latest after `limit`.
-    pub fn drain(&mut self, now: Instant, limit: Duration) {
-        if self.drain.is_none() {
-            self.listener = None;
-            self.drain = Some(Drain { until: now + limit, is_closing: false });
-            self.floor.drain(now);
+    /// Stops accepting; turns may end for three fifths of `limit`, sentences for the rest of it, then what is left is closed. With
+    /// a `heir`, a process that accepts at the same door from now on, whoever was accepted before is still let in first.
+    pub fn drain(&mut self, now: Instant, limit: Duration, has_heir: bool) {
+        if self.drain.is_some() {
+            return;
+        }
+        self.listener = None;
+        let turns = limit * 3 / 5;
+        let drain = Drain { until: now, step: DrainStep::Newcomers, rest: limit };
+        match has_heir {
+            true => self.drain = Some(Drain { until: now + limits::NEWCOMERS, ..drain }),
+            false => {
+                self.drain = Some(Drain { until: now + turns, step: DrainStep::Turns, rest: limit - turns });
+                self.floor.drain(now);
+            }
         }
     }
 
     /// Whether a draining shard has nothing left to do, or no time left to do it.
     pub fn is_drained(&self, now: Instant) -> bool {
         let Some(drain) = &self.drain else { return false };
-        self.floor.slots.is_empty() || (drain.is_closing && now >= drain.until)
+        let may_end = drain.step != DrainStep::Newcomers;
+        (may_end && self.floor.slots.is_empty()) || (drain.step == DrainStep::Closing && now >= drain.until)
     }
 
     /// How many connections there are.
@@ -256,10 +282,23 @@ impl Shard {
 
     /// When the time of a drain is over, what is left is closed; after that only the last bytes are waited for.
     fn end_drain(&mut self, now: Instant) {
-        let Some(drain) = &mut self.drain else { return };
-        if now >= drain.until && !drain.is_closing {
-            *drain = Drain { until: now + limits::CLOSE_LINGER, is_closing: true };
-            self.floor.close_all(now);
+        while let Some(drain) = self.drain.as_mut().filter(|drain| now >= drain.until) {
+            let Drain { rest, step, .. } = *drain;
+            *drain = match step {
+                DrainStep::Newcomers => {
+                    let turns = rest * 3 / 5;
+                    Drain { until: now + turns, step: DrainStep::Turns, rest: rest - turns }
+                }
+                DrainStep::Turns => Drain { until: now + rest, step: DrainStep::Sentences, rest },
+                DrainStep::Sentences => Drain { until: now + limits::CLOSE_LINGER, step: DrainStep::Closing, rest },
+                DrainStep::Closing => return,
+            };
+            match step {
+                DrainStep::Newcomers => self.floor.drain(now),
+                DrainStep::Turns => self.floor.tell_all(now, || Event::DrainSoon),
+                DrainStep::Sentences => self.floor.close_all(now),
+                DrainStep::Closing => {}
+            }
         }
     }
 

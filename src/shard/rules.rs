@@ -62,7 +62,7 @@ impl Default for Rules {
             connections: 20_000,
             connections_per_address: 0,
             sheds: true,
-            drain: Duration::from_secs(10),
+            drain: Duration::from_secs(25),
             pin: true,
             spin: Duration::ZERO,
             realtime: 0,

@@ -151,7 +151,8 @@ fn run(parts: Parts, listener: Listener, mut reactor: Reactor, clock: Clock, con
             return;
         }
         if control.drain.load(Ordering::Acquire) {
-            shard.drain(now, Duration::from_millis(control.drain_ms.load(Ordering::Acquire)));
+            let limit = Duration::from_millis(control.drain_ms.load(Ordering::Acquire));
+            shard.drain(now, limit, control.has_heir.load(Ordering::Acquire));
         }
         shard.pass(now, &news);
         if shard.is_drained(now) {
@@ -166,6 +167,7 @@ fn run(parts: Parts, listener: Listener, mut reactor: Reactor, clock: Clock, con
 struct Control {
     drain: AtomicBool,
     drain_ms: AtomicU64,
+    has_heir: AtomicBool,
     end: AtomicBool,
 }
 
@@ -190,8 +192,10 @@ impl Handle {
         self.pinned.iter().map(|told| told.recv_timeout(wait).unwrap_or(Pinning::Free)).collect()
     }
 
-    /// Stops accepting and lets sessions end their sentence, for at most `limit`; returns at once.
-    pub fn drain(&self, limit: Duration) {
+    /// Stops accepting and lets sessions end their turn, for at most `limit`; returns at once. `has_heir`: another process has
+    /// the same listening sockets.
+    pub fn drain(&self, limit: Duration, has_heir: bool) {
+        self.control.has_heir.store(has_heir, Ordering::Release);
         self.control.drain_ms.store(limit.as_millis() as u64, Ordering::Release);
         self.control.drain.store(true, Ordering::Release);
         self.bells.iter().for_each(Doorbell::ring);

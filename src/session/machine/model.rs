@@ -178,12 +178,13 @@ impl Trial {
             }
             80..=97 => self.message(),
             98 => {
-                let rare = self.dice.roll(5);
+                let rare = self.dice.roll(6);
                 match rare {
                     0 => self.event(Event::Drain),
                     1 => self.pass(130_000),
                     2 => self.event(Event::Message(ClientMessage::Goodbye)),
                     3 => self.event(Event::DrainOver),
+                    4 => self.event(Event::DrainSoon),
                     _ => self.hello(),
                 }
             }

@@ -448,54 +448,6 @@ fn a_dry_reply_is_anchored_anew_and_counted() {
 }
 
 #[test]
-fn when_the_time_for_it_is_over_what_plays_is_cut_with_its_stop() {
-    check(|w| w.event(Event::DrainOver), &["close 1001"]);
-    check(
-        |w| {
-            w.say(text("hi"));
-            w.event(Event::DrainOver);
-        },
-        &["stt hi", "tts start", "ask llm", "drop", "tts stop", "close 1001"],
-    );
-}
-
-#[test]
-fn drain_finishes_the_sentence_that_plays_and_nothing_else() {
-    check(|w| w.event(Event::Drain), &["close 1001"]);
-    check(
-        |w| {
-            w.say(text("hi"));
-            w.event(Event::Drain);
-        },
-        &["stt hi", "tts start", "ask llm", "drop", "tts stop", "close 1001"],
-    );
-    check(
-        |w| {
-            w.say(text("hi"));
-            w.reply("One one. Two two.");
-            w.audio(0, 2);
-            w.speech(1, 5);
-            w.pass(60);
-            w.event(Event::Drain);
-            w.speech(0, 2);
-            w.pass(2_000);
-        },
-        &[
-            "stt hi",
-            "tts start",
-            "ask llm",
-            "face Neutral",
-            "ask tts 0: One one.",
-            "ask tts 1: Two two.",
-            "says One one.",
-            "4 packets",
-            "tts stop",
-            "close 1001",
-        ],
-    );
-}
-
-#[test]
 fn the_model_waits_when_it_writes_faster_than_we_speak() {
     let mut world = World::new();
     world.say(text("hi"));

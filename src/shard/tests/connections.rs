@@ -140,7 +140,7 @@ fn a_stopping_server_says_so_and_waits_for_nobody_idle() {
     let mut rig = Rig::new();
     let mut device = rig.device("aa:bb");
     let fresh = rig.connect();
-    rig.shard.drain(rig.now, crate::time::Duration::from_secs(10));
+    rig.shard.drain(rig.now, crate::time::Duration::from_secs(10), false);
     rig.run();
     assert_eq!(device.words(), ["close 1001"]);
     assert!(device.far.is_closed() && fresh.far.is_closed());
@@ -155,7 +155,7 @@ fn a_session_may_finish_its_sentence_but_not_longer_than_the_drain_lasts() {
     super::turns::begin_reply(&mut rig, &device, 400);
     rig.wait_ms(500);
     device.words();
-    rig.shard.drain(rig.now, crate::time::Duration::from_secs(10));
+    rig.shard.drain(rig.now, crate::time::Duration::from_secs(10), false);
     rig.wait_ms(9_000);
     assert!(!device.far.is_closed(), "24 s of audio are being played");
     assert!(!rig.shard.is_drained(rig.now));

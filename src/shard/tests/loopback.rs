@@ -72,7 +72,7 @@ fn a_drained_server_says_1001_and_its_threads_end() {
     let running = start(2, Rules::default());
     let mut clients: Vec<_> = (0..6).map(|i| running.device(&format!("aa:{i}"))).collect();
     assert_eq!(running.count(Counter::Upgraded), 6);
-    running.handle.drain(Duration::from_secs(10));
+    running.handle.drain(Duration::from_secs(10), false);
     for client in &mut clients {
         match client.read().unwrap() {
             Message::Close(Some(close)) => assert_eq!(u16::from(close.code), 1001),
