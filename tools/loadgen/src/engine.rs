@@ -11,6 +11,7 @@ mod fleet;
 mod glance;
 pub mod judge;
 mod line;
+mod parting;
 pub mod tally;
 pub mod target;
 pub mod threads;

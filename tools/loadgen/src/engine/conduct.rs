@@ -1,11 +1,12 @@
 //! What a device does when something is due, and what it makes of what it hears.
 
-use super::device::{Behaviour, Device, NEVER, Phase};
+use super::device::{Behaviour, NEVER, Phase};
 use super::fleet::{Fleet, PACKET_NS, REPLY_NS};
 use super::judge::{QUEUES, Reply};
+use super::parting::RETURN_NS;
 use super::tally::{Count, Time};
 use super::{trust, wire};
-use crate::scenario::{Arrival, Codec, Mode};
+use crate::scenario::{Codec, Mode};
 use crate::voices::{PACKET_MS, TONE_PACKETS_MS};
 use serde::Deserialize;
 use std::borrow::Cow;
@@ -15,8 +16,6 @@ use voxlane_standins::identity;
 
 /// After how much of a reply those who interrupt do so.
 const INTERRUPT_NS: u64 = 1_000_000_000;
-/// From a loss to the next attempt.
-const RETURN_NS: u64 = 1_000_000_000;
 /// A slow reader takes so much of what has come, so often: a tenth of a reply's bytes.
 const SIP_BYTES: usize = 40;
 const SIP_NS: u64 = 100_000_000;
@@ -490,49 +489,6 @@ impl Fleet<'_> {
         }
     }
 
-    /// The run's time is over: who is in the middle of a turn ends it, the others go.
-    pub(super) fn go_home(&mut self, i: usize, _now: u64) {
-        let device = &self.devices[i];
-        let is_busy = device.behaviour.is_judged()
-            && (device.is_owed || device.phase == Phase::Hearing || {
-                device.phase == Phase::Listening && device.sent > device.lead
-            });
-        if is_busy {
-            return;
-        }
-        self.say_goodbye(i);
-        self.devices[i].phase = Phase::Done;
-        self.rearm(i);
-    }
-
-    fn say_goodbye(&mut self, i: usize) {
-        if self.devices[i].is_up() {
-            self.live.devices.fetch_sub(1, Relaxed);
-        }
-        self.devices[i].drop_connection();
-    }
-
-    /// Cuts the line and comes back at `back`.
-    fn leave(&mut self, i: usize, back: u64) {
-        self.say_goodbye(i);
-        let is_over = self.is_over();
-        let device = &mut self.devices[i];
-        (device.phase, device.action) = match is_over {
-            true => (Phase::Done, NEVER),
-            false => (Phase::Away, back),
-        };
-        self.rearm(i);
-    }
-
-    /// A herd leaves, and is back at the same instant.
-    pub(super) fn stampede(&mut self, now: u64) {
-        (0..self.devices.len())
-            .filter(|i| self.devices[*i].phase != Phase::Done)
-            .collect::<Vec<_>>()
-            .into_iter()
-            .for_each(|i| self.leave(i, now));
-    }
-
     fn rave(&mut self, i: usize, now: u64) {
         let dice = self.roll(5);
         let key = self.roll(usize::MAX) as u32;
@@ -553,48 +509,5 @@ impl Fleet<'_> {
         self.out.clear();
         wire::frame(wire::TEXT, &[message.as_bytes()], key, &mut self.out);
         self.send(i);
-    }
-
-    /// The line is gone.
-    pub(super) fn lose(&mut self, i: usize, what: String) {
-        match self.devices[i].phase {
-            Phase::Done | Phase::Away => {}
-            Phase::Connecting | Phase::Securing => self.fail(i, "refused", what),
-            Phase::CheckingIn => self.fail(i, "refused", format!("check-in: {what}")),
-            // Some servers answer what is no TLS by hanging up.
-            Phase::Upgrading if self.plan.target.tls.is_none() => {
-                self.fail(i, "closed", format!("{what} before it answered the upgrade; if it speaks TLS, use wss://"));
-            }
-            _ => self.fail(i, "closed", what),
-        }
-    }
-
-    /// Notes a failure and begins anew.
-    pub(super) fn fail(&mut self, i: usize, class: &'static str, what: String) {
-        let at = self.now();
-        if self.devices[i].is_owed && self.devices[i].counts {
-            self.tally.count(Count::Failed);
-        }
-        self.note(i, class, at, || what);
-        self.leave(i, at + RETURN_NS);
-    }
-
-    /// Notes a failure. What unruly devices suffer is theirs, unless it is somebody else's words.
-    fn note(&mut self, i: usize, class: &'static str, at: u64, what: impl FnOnce() -> String) {
-        let device: &Device = &self.devices[i];
-        if !device.behaviour.is_judged() && class != "crosstalk" {
-            return self.tally.count(Count::TurnedOut);
-        }
-        self.live.failures.fetch_add(1, Relaxed);
-        let mac = device.mac();
-        self.tally.fail(class, at, || format!("{mac}: {}", what()));
-    }
-
-    /// From now on a herd's next departure; [`NEVER`] for others.
-    pub(super) fn next_departure(&self, after: u64) -> u64 {
-        match self.plan.scenario.arrival {
-            Arrival::Herd { period_ms } => (after / (period_ms * 1_000_000) + 1) * period_ms * 1_000_000,
-            _ => NEVER,
-        }
     }
 }
