@@ -15,6 +15,8 @@ use std::path::Path;
 pub const SCHEMA: u32 = 1;
 /// Examples kept of a class of failures.
 pub const EXAMPLES_MAX: usize = 5;
+/// Causes of failures that are told apart; a server that answers each device otherwise does not grow the report.
+pub const CAUSES_MAX: usize = 16;
 /// Longest file that is read.
 const BYTES_MAX: u64 = 64 << 20;
 
@@ -62,6 +64,20 @@ pub struct Failures {
     pub count: u64,
     /// The first [`EXAMPLES_MAX`], a line each: device, second of the run, what happened.
     pub examples: Vec<String>,
+    /// Of those that ended a connection: how many for each cause, as far as there are no more than [`CAUSES_MAX`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub causes: BTreeMap<String, u64>,
+}
+
+impl Failures {
+    /// So many more for this cause.
+    pub fn cause(&mut self, cause: &str, count: u64) {
+        if let Some(known) = self.causes.get_mut(cause) {
+            *known += count;
+        } else if self.causes.len() < CAUSES_MAX {
+            self.causes.insert(cause.to_owned(), count);
+        }
+    }
 }
 
 /// One second of a run. A figure that nothing was measured of is `None`.

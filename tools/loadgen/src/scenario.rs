@@ -34,6 +34,9 @@ pub struct Scenario {
     pub duration_ms: u64,
     /// What happens in the first so many ms is not counted, failures excepted.
     pub warmup_ms: u64,
+    /// A silent device hangs up after so long and comes back a second later, ms; 0: it stays.
+    #[serde(default)]
+    pub stay_ms: u64,
     /// From the end of a reply's playout to the next utterance, ms.
     pub pause_ms: u64,
     /// Turns of a device; 0 is as many as fit.
@@ -199,6 +202,9 @@ impl fmt::Display for Scenario {
             self.framing,
             self.codec.word()
         )?;
+        if self.stay_ms > 0 {
+            write!(f, ", each time for {} s", s(self.stay_ms))?;
+        }
         let used: Vec<String> =
             self.mix.weights().iter().filter(|w| w.1 > 0.0).map(|(name, weight)| format!("{name} {weight}")).collect();
         write!(f, ", {}", used.join(" : "))

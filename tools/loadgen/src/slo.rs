@@ -95,6 +95,7 @@ pub const METRICS: &[Metric] = &[
     time("stt", "from the true end of speech to the stt message"),
     time("tts_start", "from the true end of speech to tts start"),
     time("hello", "from the connection's accept to the hello reply"),
+    time("hello_resumed", "of them those of devices that came back with an earlier session of TLS"),
     time("tls", "of the handshake of TLS, where the server is wss://"),
     time("checkin", "from connecting to the whole answer of the check-in"),
     time("connect", "from when the connection was due to the hello reply, a check-in included"),

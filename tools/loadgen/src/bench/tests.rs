@@ -54,6 +54,7 @@ fn every_section_tells_what_its_step_measured() {
     run.times.insert("connect".to_owned(), Distribution::of([1_000, 2_500_000]));
     run.server.as_mut().unwrap().grown = 300 << 10;
     run.server.as_mut().unwrap().kinds.insert("admin-live".to_owned(), 0.004);
+    run.times.insert("hello_resumed".to_owned(), Distribution::of([3_000, 3_100]));
     let json = run.json();
     let bare = r#"{"with_detection": {"cpu_us_per_turn": 4000.0}, "conversations": 300, "doubts": ["a | b"]}"#;
     let start = r#"{"program_bytes": 10485760, "listening_ms": 12.34, "resident_bytes": 5242880}"#;
@@ -72,6 +73,7 @@ fn every_section_tells_what_its_step_measured() {
             ("added-passed-50", "broken", "added.p99<=5ms was 9"),
             ("floor-passed", "ok", ""),
             ("connect", "ok", ""),
+            ("connect-tls", "ok", ""),
             ("storm", "ok", ""),
             ("idle", "ok", ""),
             ("capacity-2-shards", "skipped", "2 shards need 3 cores"),
@@ -89,6 +91,7 @@ fn every_section_tells_what_its_step_measured() {
             ("floor-passed.json", bare.to_owned()),
             ("floor-passed-server.json", json.clone()),
             ("connect.json", json.clone()),
+            ("connect-tls.json", json.clone()),
             ("storm.json", json.clone()),
             ("storm.herd.json", json.clone()),
             ("idle.json", json.clone()),
@@ -112,6 +115,7 @@ fn every_section_tells_what_its_step_measured() {
     let floor = format!("{passed} | 300");
     assert_eq!(row(&report, &floor)[2..], ["6,000 µs", "4,000 µs", "**1.50**", "a \\| b |"]);
     assert_eq!(row(&report, "accept to hello, plain")[1], "300");
+    assert_eq!(row(&report, "of them: with the session of an earlier visit")[5], "3.10 ms");
     assert_eq!(row(&report, "all connect at the same instant, again and again")[2], "2.50 s");
     assert_eq!(row(&report, "said hello, and stay")[2..5], ["40.0 MiB", "**1.00 KiB**", "400.0 µs/s"]);
     assert_eq!(row(&report, "2")[1], "skipped: 2 shards need 3 cores");

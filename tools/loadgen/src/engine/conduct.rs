@@ -3,6 +3,7 @@
 use super::device::{Behaviour, NEVER, Phase};
 use super::fleet::{Fleet, PACKET_NS, REPLY_NS};
 use super::judge::{QUEUES, Reply};
+use super::line::Line;
 use super::parting::RETURN_NS;
 use super::tally::{Count, Time};
 use super::{trust, wire};
@@ -24,6 +25,8 @@ const RAVE_NS: u64 = 200_000_000;
 /// One reply in so many is listened to, and so many packets of it: the tone lies within the first half second.
 const SAMPLE_EVERY: u64 = 16;
 const SAMPLE_PACKETS: usize = 14;
+/// So much of the body of a refusal is told.
+const BODY_CHARS_MAX: usize = 120;
 /// From an abort to the end of the reply's packets, at most; later ones are out of order.
 const SILENCE_NS: u64 = 2_000_000_000;
 
@@ -73,6 +76,7 @@ impl Fleet<'_> {
             (Phase::Away, _) => self.connect(i, due),
             (Phase::Waiting, _) => self.listen(i, due, 0),
             (Phase::Raving, _) => self.rave(i, now),
+            (Phase::Still, _) => self.leave(i, due + RETURN_NS),
             (Phase::Hearing, Behaviour::Abort) => {
                 device.aborted = now;
                 self.say(i, "{\"type\":\"abort\"}");
@@ -202,8 +206,9 @@ impl Fleet<'_> {
             _ => "refused",
         };
         let text = String::from_utf8_lossy(answer);
-        let body = text.split("\r\n\r\n").nth(1).unwrap_or("").trim().to_owned();
-        self.fail(i, "refused", format!("{why} (status {status}) {body}"));
+        let words: Vec<&str> = text.split("\r\n\r\n").nth(1).unwrap_or("").split_whitespace().collect();
+        let body: String = words.join(" ").chars().take(BODY_CHARS_MAX).collect();
+        self.fail(i, "refused", format!("{why} (status {status}) {body}").trim_end().to_owned());
     }
 
     pub(super) fn on_frame(&mut self, i: usize, at: u64, frame: wire::Frame<'_>) {
@@ -273,12 +278,22 @@ impl Fleet<'_> {
             device.reply_ms = if audio.frame_duration == 0 { 60 } else { audio.frame_duration };
             device.reply_rate = if audio.sample_rate == 0 { 24_000 } else { audio.sample_rate };
         }
+        let is_resumed = device.stream.as_ref().is_some_and(Line::is_resumed);
         self.tally.time(Time::Hello, at.saturating_sub(device.opened));
+        if is_resumed {
+            self.tally.time(Time::HelloResumed, at.saturating_sub(device.opened));
+        }
         self.tally.time(Time::Connect, at.saturating_sub(device.due));
         device.patience = NEVER;
         self.live.devices.fetch_add(1, Relaxed);
         match device.behaviour {
-            Behaviour::Idle => device.phase = Phase::Still,
+            Behaviour::Idle => {
+                device.phase = Phase::Still;
+                device.action = match self.plan.scenario.stay_ms {
+                    0 => NEVER,
+                    ms => at + ms * 1_000_000,
+                };
+            }
             Behaviour::Rude => {
                 device.phase = Phase::Raving;
                 device.action = at + RAVE_NS;

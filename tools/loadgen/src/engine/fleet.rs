@@ -190,7 +190,7 @@ impl<'a> Fleet<'a> {
                 device.phase = Phase::Connecting;
                 device.patience = opened + CONNECT_NS;
             }
-            Err(e) => self.fail(i, "refused", format!("cannot connect: {e}")),
+            Err(e) => self.fail(i, "refused", unconnected(&e)),
         }
     }
 
@@ -203,7 +203,7 @@ impl<'a> Fleet<'a> {
         }
         let socket = stream.socket();
         if let Ok(Some(e)) | Err(e) = socket.take_error() {
-            self.fail(i, "refused", format!("connection refused: {e}"));
+            self.fail(i, "refused", unconnected(&e));
             return self.rearm(i);
         }
         if socket.peer_addr().is_err() {
@@ -238,9 +238,9 @@ impl<'a> Fleet<'a> {
         let Some(line) = &mut self.devices[i].stream else { return };
         match line.shake_hands() {
             Ok(Handshake::Going) => {}
-            Ok(done) => {
+            Ok(Handshake::Done) => {
                 self.tally.count(Count::Secured);
-                if done == Handshake::Resumed {
+                if line.is_resumed() {
                     self.tally.count(Count::Resumed);
                 }
                 self.tally.time(Time::Tls, self.now().saturating_sub(self.devices[i].secured_from));
@@ -407,6 +407,14 @@ impl<'a> Fleet<'a> {
         self.dice ^= self.dice >> 7;
         self.dice ^= self.dice << 17;
         (self.dice >> 33) as usize % n.max(1)
+    }
+}
+
+/// Why there is no connection.
+fn unconnected(error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::ConnectionRefused => "connection refused: nobody listens there".to_owned(),
+        _ => format!("cannot connect: {error}"),
     }
 }
 

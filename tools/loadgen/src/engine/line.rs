@@ -28,10 +28,8 @@ pub struct Secure {
 pub enum Handshake {
     /// The server has still to say something.
     Going,
-    /// Done, with keys of its own.
-    Full,
-    /// Done, with what both kept of an earlier one.
-    Resumed,
+    /// Keys are agreed on.
+    Done,
 }
 
 impl Line {
@@ -53,8 +51,16 @@ impl Line {
     /// Goes on with the handshake as far as the socket allows. An error tells the person what to do.
     pub fn shake_hands(&mut self) -> io::Result<Handshake> {
         match self {
-            Line::Plain(_) => Ok(Handshake::Full),
+            Line::Plain(_) => Ok(Handshake::Done),
             Line::Tls(secure) => secure.shake_hands(),
+        }
+    }
+
+    /// Whether it went on with the keys of an earlier one.
+    pub fn is_resumed(&self) -> bool {
+        match self {
+            Line::Plain(_) => false,
+            Line::Tls(secure) => secure.tls.handshake_kind() == Some(HandshakeKind::Resumed),
         }
     }
 
@@ -97,8 +103,7 @@ impl Secure {
         loop {
             self.push_what_goes()?;
             if !self.tls.is_handshaking() {
-                let is_resumed = self.tls.handshake_kind() == Some(HandshakeKind::Resumed);
-                return Ok(if is_resumed { Handshake::Resumed } else { Handshake::Full });
+                return Ok(Handshake::Done);
             }
             match self.take_in() {
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),

@@ -63,6 +63,8 @@ impl Fleet<'_> {
             Phase::Upgrading if self.plan.target.tls.is_none() => {
                 self.fail(i, "closed", format!("{what} before it answered the upgrade; if it speaks TLS, use wss://"));
             }
+            Phase::Upgrading => self.fail(i, "closed", format!("{what} before it answered the upgrade")),
+            Phase::Greeting => self.fail(i, "closed", format!("{what} before its hello")),
             _ => self.fail(i, "closed", what),
         }
     }
@@ -72,6 +74,9 @@ impl Fleet<'_> {
         let at = self.now();
         if self.devices[i].is_owed && self.devices[i].counts {
             self.tally.count(Count::Failed);
+        }
+        if self.devices[i].behaviour.is_judged() {
+            self.tally.cause(class, &what);
         }
         self.note(i, class, at, || what);
         self.leave(i, at + RETURN_NS);

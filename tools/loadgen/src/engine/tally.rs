@@ -14,6 +14,7 @@ pub enum Time {
     Tls,
     CheckIn,
     Hello,
+    HelloResumed,
     Connect,
     BargeIn,
     Gap,
@@ -22,13 +23,14 @@ pub enum Time {
     SendLag,
 }
 
-const TIMES: [(Time, &str); 12] = [
+const TIMES: [(Time, &str); 13] = [
     (Time::FirstAudio, "first_audio"),
     (Time::Stt, "stt"),
     (Time::TtsStart, "tts_start"),
     (Time::Tls, "tls"),
     (Time::CheckIn, "checkin"),
     (Time::Hello, "hello"),
+    (Time::HelloResumed, "hello_resumed"),
     (Time::Connect, "connect"),
     (Time::BargeIn, "barge_in"),
     (Time::Gap, "gap"),
@@ -156,6 +158,11 @@ impl Tally {
         }
     }
 
+    /// Notes why a connection ended, of a failure that was taken.
+    pub fn cause(&mut self, class: &'static str, cause: &str) {
+        self.failures.entry(class).or_default().cause(cause, 1);
+    }
+
     /// A turn that is complete.
     pub fn turn(&mut self, at: u64, first_audio_ns: Option<u64>) {
         self.count(Count::Turns);
@@ -198,6 +205,7 @@ impl Tally {
             mine.count += theirs.count;
             mine.examples.extend(theirs.examples);
             mine.examples.truncate(crate::outcome::EXAMPLES_MAX);
+            theirs.causes.iter().for_each(|(cause, count)| mine.cause(cause, *count));
         }
         for (second, list) in other.seconds.into_iter().zip(other.first_audio) {
             let at = u64::from(second.at) * 1_000_000_000;
@@ -321,6 +329,7 @@ mod tests {
             tally.devices(1_500_000_000, 4);
         }
         b.fail("doubled_stop", 2_500_000_000, || "device 3".into());
+        [&mut a, &mut b].into_iter().for_each(|tally| tally.cause("closed", "hung up"));
         a.merge(b);
         let mut outcome = Outcome::default();
         a.write(&mut outcome, 10.0);
@@ -332,6 +341,7 @@ mod tests {
         assert_eq!((outcome.seconds[1].turns, outcome.seconds[2].late, outcome.seconds[2].failures), (20, 2, 1));
         assert!(outcome.seconds[1].first_audio_p95.unwrap() >= 900.0);
         assert_eq!(outcome.failures["doubled_stop"].examples, ["2.5 s: device 3"]);
+        assert_eq!(outcome.failures["closed"].causes["hung up"], 2);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -81,11 +81,23 @@ fn authorities(file: &Path) -> Result<RootCertStore, String> {
 /// Why TLS failed, and what to do.
 pub fn told(error: &Error) -> String {
     match error {
-        Error::InvalidCertificate(why) => {
-            format!("the certificate is not accepted: {why}; --ca FILE names its authority, --insecure accepts any")
-        }
+        Error::InvalidCertificate(why) => format!(
+            "the certificate is not accepted: {}; --ca FILE names its authority, --insecure accepts any",
+            fault(why)
+        ),
         Error::InvalidMessage(_) => "what the server sent is no TLS: if it speaks none, use ws://".to_owned(),
         error => format!("TLS: {error}"),
+    }
+}
+
+/// What is wrong with a certificate, where rustls has but a name for it.
+fn fault(why: &CertificateError) -> String {
+    match why {
+        CertificateError::UnknownIssuer => "nobody who is believed has signed it".to_owned(),
+        CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
+            "it is an authority's, or signed itself".to_owned()
+        }
+        why => why.to_string(),
     }
 }
 
@@ -139,6 +151,14 @@ mod tests {
             assert!(Tls::new("localhost", &trust(wrong)).unwrap_err().contains(wrong), "{wrong}");
         }
         assert!(Tls::new("localhost", &trust("../../tests/data/tls/authority.pem")).is_ok());
+    }
+
+    #[test]
+    fn a_certificate_that_is_not_accepted_is_told_in_words() {
+        let told = |why| told(&Error::InvalidCertificate(why));
+        assert!(told(CertificateError::UnknownIssuer).contains("nobody who is believed has signed it; --ca FILE"));
+        assert!(told(CertificateError::Expired).contains("--insecure accepts any"));
+        assert!(super::told(&Error::InvalidMessage(rustls::InvalidMessage::InvalidCcs)).contains("use ws://"));
     }
 
     #[test]

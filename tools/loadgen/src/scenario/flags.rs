@@ -25,6 +25,12 @@ pub const FLAGS: &[Flag] = &[
     flag("arrival", ("devices", "arrival"), "ramp|storm|herd", "how they arrive (ramp)"),
     flag("ramp", ("devices", "ramp_s"), "S", "ramp: from the first to the last arrival (10)"),
     flag("herd", ("devices", "herd_s"), "S", "herd: from one arrival of all to the next (30)"),
+    flag(
+        "stay",
+        ("devices", "stay_s"),
+        "S",
+        "an idle device hangs up after this and comes back 1 s later; 0 = stays (0)",
+    ),
     flag("seed", ("devices", "seed"), "N", "the same seed makes the same run (1)"),
     flag("duration", ("run", "duration_s"), "S", "from the first arrival to the end (60)"),
     flag("warmup", ("run", "warmup_s"), "S", "what happens earlier is not counted (0)"),

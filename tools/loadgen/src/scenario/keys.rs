@@ -19,6 +19,13 @@ pub fn read(r: &mut Reader<'_>) -> Scenario {
     );
     let ramp_s = r.decimal("devices", "ramp_s", 10.0, 0.0..=86_400.0, "ramp: from the first to the last arrival, s.");
     let herd_s = r.decimal("devices", "herd_s", 30.0, 1.0..=86_400.0, "herd: from one arrival to the next, s.");
+    let stay_s = r.decimal(
+        "devices",
+        "stay_s",
+        0.0,
+        0.0..=86_400.0,
+        "An idle device hangs up after this, comes back; 0 = stays, s.",
+    );
     let seed = r.number("devices", "seed", 1, 0..=u64::MAX, "Of every draw: the same seed makes the same run.");
     let duration_s =
         r.decimal("run", "duration_s", 60.0, 0.1..=DURATION_S_MAX, "From the first arrival to the end, s.");
@@ -46,6 +53,7 @@ pub fn read(r: &mut Reader<'_>) -> Scenario {
         },
         duration_ms: ms(duration_s),
         warmup_ms: ms(warmup_s),
+        stay_ms: ms(stay_s),
         pause_ms: ms(pause_s),
         turns,
         mode,

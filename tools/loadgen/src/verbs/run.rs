@@ -63,6 +63,9 @@ fn help(verb: Verb) -> String {
     )
 }
 
+/// So many causes fit in a line.
+const CAUSES_TOLD: usize = 3;
+
 #[derive(Debug)]
 struct Options {
     target: Target,
@@ -127,14 +130,30 @@ pub fn run(verb: Verb, arguments: impl IntoIterator<Item = OsString>) -> End {
         return End::Broken;
     }
     let refused_all = outcome.counts.get("devices").is_none_or(|n| *n == 0.0);
-    match (&outcome.unmeasured, outcome.failures.iter().next()) {
-        (_, Some((class, f))) if refused_all => {
-            let example = f.examples.first().map_or("", String::as_str);
-            End::Failed(format!("no device was connected: {class}, {} times, as in {example}", f.count))
+    match &outcome.unmeasured {
+        _ if refused_all && !outcome.failures.is_empty() => {
+            End::Failed(format!("no device was connected: {}", causes(&outcome)))
         }
-        (Some(why), _) => End::Unmeasured(why.clone()),
-        _ => End::Well,
+        Some(why) => End::Unmeasured(why.clone()),
+        None => End::Well,
     }
+}
+
+/// Why connections ended, the most frequent cause first.
+fn causes(outcome: &Outcome) -> String {
+    let mut list: Vec<(u64, &str)> = Vec::new();
+    for (class, failures) in &outcome.failures {
+        let told: u64 = failures.causes.values().sum();
+        list.extend(failures.causes.iter().map(|(cause, count)| (*count, cause.as_str())));
+        list.extend(Some((failures.count.saturating_sub(told), class.as_str())).filter(|(rest, _)| *rest > 0));
+    }
+    list.sort_by(|a, b| b.cmp(a));
+    let times = |count| if count == 1 { "once".to_owned() } else { format!("{count} times") };
+    let told: Vec<String> =
+        list.iter().take(CAUSES_TOLD).map(|(count, cause)| format!("{}: {cause}", times(*count))).collect();
+    let rest: u64 = list.iter().skip(CAUSES_TOLD).map(|(count, _)| count).sum();
+    let rest = if rest > 0 { format!("; {} otherwise", times(rest)) } else { String::new() };
+    told.join("; ") + &rest
 }
 
 fn drive(options: &Options, verb: Verb, live: &Live) -> Result<Outcome, String> {
@@ -177,7 +196,7 @@ pub fn summary(outcome: &Outcome) -> String {
         let at = |p| distribution.percentile(p).unwrap_or(0.0);
         let _ = writeln!(
             out,
-            "  {name:<12} p50 {:>9.2}  p95 {:>9.2}  p99 {:>9.2}  max {:>9.2} ms  ({})",
+            "  {name:<13} p50 {:>9.2}  p95 {:>9.2}  p99 {:>9.2}  max {:>9.2} ms  ({})",
             at(50.0),
             at(95.0),
             at(99.0),
@@ -326,6 +345,23 @@ mod tests {
         assert_eq!((o.pid, o.stats.unwrap().port(), o.tick_us), (Some(7), 8_009, 0));
         assert_eq!(read(Verb::Run, "--tick-us 500").unwrap().unwrap().tick_us, 500);
         assert!(read(Verb::Run, "--help").unwrap().is_none());
+    }
+
+    #[test]
+    fn causes_are_told_in_a_line_with_their_counts() {
+        let mut outcome = Outcome::default();
+        let refused = outcome.failures.entry("refused".into()).or_default();
+        refused.count = 9;
+        refused.cause("the token was refused (status 401)", 6);
+        refused.cause("connection refused: nobody listens there", 1);
+        assert_eq!(
+            causes(&outcome),
+            "6 times: the token was refused (status 401); 2 times: refused; once: connection refused: nobody listens there"
+        );
+        let closed = outcome.failures.entry("closed".into()).or_default();
+        closed.count = 3;
+        closed.cause("the server closed the connection before its hello", 3);
+        assert!(causes(&outcome).ends_with("; 2 times: refused; once otherwise"), "{}", causes(&outcome));
     }
 
     #[test]

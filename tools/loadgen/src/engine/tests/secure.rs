@@ -57,7 +57,9 @@ fn the_check_in_is_made_over_tls_too() {
 fn a_certificate_of_nobody_known_is_refused_unless_any_will_do() {
     let outcome = run_at("wss", &secure_config(), &Trust::Public, COME);
     refused(&outcome, "the certificate is not accepted");
-    kept(&run_at("wss", &secure_config(), &Trust::Anybody, COME), "errors=0,devices=2");
+    // These hang up and come back, again and again: all but each one's first time with its session.
+    let flags = [COME, &[("stay", "0.3"), ("duration", "4")]].concat();
+    kept(&run_at("wss", &secure_config(), &Trust::Anybody, &flags), "errors=0,resumed>=50%");
 }
 
 #[test]
