@@ -5,8 +5,8 @@ use crossbeam::sync::Parker;
 use parking_lot::Mutex;
 use std::hint::black_box;
 use std::sync::Arc;
-use voxlane::audio::pcm::PcmBlock;
-use voxlane::format::Lang;
+use voxlane::audio::block::AudioBlock;
+use voxlane::format::{Codec, Lang};
 use voxlane::ids::{ShardId, Ticket, TurnId};
 use voxlane::job::{Answer, Cancel, Converse, Job, Outcome, Recognise, ReplyEnd, Stage, TextBlock, Work};
 use voxlane::lanes::{Class, Desk, Doorbell, Flow, Foreman, Pool, PoolSpec, Taken, build};
@@ -80,7 +80,7 @@ fn lanes(c: &mut Criterion) {
     let work = Work::Recognise(Recognise { language: None, hint: Lang::EN });
     let hear = Job { ticket: TICKET, deadline: LATER, cancel: Cancel::new(), work };
     assert!(ears.submit(Instant::ZERO, Class::First, hear).is_ok());
-    let block = PcmBlock { ticket: TICKET, len: 960, gap: false, last: false, samples: [1; limits::PCM_BLOCK_SAMPLES] };
+    let block = AudioBlock { len: 960, words: [1; limits::PCM_BLOCK_SAMPLES], ..AudioBlock::empty(TICKET, Codec::Pcm) };
     let mut batch = Vec::with_capacity(limits::BLOCK_BATCH);
     c.bench_function("lane/ten_blocks_fed_and_read", |b| {
         b.iter(|| {

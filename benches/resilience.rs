@@ -3,6 +3,8 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use std::hint::black_box;
 use std::sync::Arc;
+use voxlane::audio::block::Speech;
+use voxlane::audio::block::Speech;
 use voxlane::format::Lang;
 use voxlane::job::{Cancel, Recognise, Stage, Transcript};
 use voxlane::metrics::registry::{Home, Registry};
@@ -19,7 +21,7 @@ use voxlane::workers::chain::{self, Line, Spec};
 struct Prompt;
 
 impl Recogniser for Prompt {
-    fn recognise(&mut self, _: &[i16], _: &Recognise, _: &Call) -> Result<Transcript, Fault> {
+    fn recognise(&mut self, _: Speech<'_>, _: &Recognise, _: &Call) -> Result<Transcript, Fault> {
         Ok(Transcript { text: String::new(), language: None, confidence: None })
     }
 }
@@ -53,7 +55,7 @@ fn row(c: &mut Criterion) {
     let call = || Call { clock, deadline: Instant::NEVER, cancel: Cancel::new(), ticket: Default::default() };
     c.bench_function("resilience/a call without a row", |b| {
         let mut alone: Box<dyn Recogniser> = Box::new(Prompt);
-        b.iter(|| black_box(alone.recognise(&[], &how, &call())));
+        b.iter(|| black_box(alone.recognise(Speech::Samples(&[]), &how, &call())));
     });
     for (name, count) in [("resilience/a call in a row of one", 1), ("resilience/a call in a row of three", 3)] {
         let rungs = [Rung::Primary, Rung::Backup, Rung::Backup];
@@ -76,7 +78,7 @@ fn row(c: &mut Criterion) {
         };
         let line = Line::new(Stage::Asr, rungs[..count].iter().map(|rung| spec(*rung)).collect(), rules, clock);
         let mut chained = chain::recognisers(line)(0).expect("it is made");
-        c.bench_function(name, |b| b.iter(|| black_box(chained.recognise(&[], &how, &call()))));
+        c.bench_function(name, |b| b.iter(|| black_box(chained.recognise(Speech::Samples(&[]), &how, &call()))));
     }
 }
 

@@ -63,7 +63,7 @@ impl Job {
 /// The three kinds of work.
 #[derive(Debug)]
 pub enum Work {
-    /// Recognise the utterance whose [`crate::audio::pcm::PcmBlock`]s follow on the lane; the one with `last` set ends it.
+    /// Recognise the utterance whose [`crate::audio::block::AudioBlock`]s follow on the lane; the one with `last` set ends it.
     Recognise(Recognise),
     /// Ask the language model.
     Converse(Box<Converse>),

@@ -52,8 +52,8 @@
 //! | `metrics` | values |
 //! | `resilience` | values |
 //! | `log` | values |
-//! | `job` | values, audio::pcm, resilience::fault |
-//! | `lanes` | values, job, audio::pcm |
+//! | `job` | values, audio::block, resilience::fault |
+//! | `lanes` | values, job, audio::block |
 //! | `session` | values, wire, audio, job, resilience::fault |
 //! | `memory` | values, session, lanes, metrics |
 //! | `net` | values, metrics |

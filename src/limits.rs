@@ -106,7 +106,7 @@ pub const IMBALANCE: usize = 16;
 
 // --- Audio in -----------------------------------------------------------------------------------------------------------
 
-/// Samples in a [`crate::audio::pcm::PcmBlock`]: 60 ms at 16 kHz, one packet of a device.
+/// Samples in a [`crate::audio::block::AudioBlock`]: 60 ms at 16 kHz, one packet of a device.
 pub const PCM_BLOCK_SAMPLES: usize = 960;
 /// Blocks in one session's audio queue (seed: 1000 items).
 pub const AUDIO_QUEUE_ITEMS: usize = 1_000;

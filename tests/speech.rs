@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use support::sound::encode;
 use support::{Client, Got, Rig, kinds};
+use voxlane::audio::block::Speech;
 use voxlane::audio::opus::{Decoder, EncoderSettings};
 use voxlane::audio::resample::Resampler;
 use voxlane::format::{Lang, ReplyFormat};
@@ -78,11 +79,11 @@ fn a_recognition_can_be_taken_back_and_has_a_deadline() {
     let mut whisper = recogniser();
     let cancelled = call(Duration::from_secs(60));
     cancelled.cancel.cancel();
-    assert_eq!(whisper.recognise(&pcm, &how, &cancelled).unwrap_err().cause, Cause::Cancelled);
+    assert_eq!(whisper.recognise(Speech::Samples(&pcm), &how, &cancelled).unwrap_err().cause, Cause::Cancelled);
     let late = call(Duration::from_millis(20));
-    assert_eq!(whisper.recognise(&pcm, &how, &late).unwrap_err().cause, Cause::Timeout);
+    assert_eq!(whisper.recognise(Speech::Samples(&pcm), &how, &late).unwrap_err().cause, Cause::Timeout);
     // The state is of use afterwards.
-    let again = whisper.recognise(&pcm, &how, &call(Duration::from_secs(60))).unwrap();
+    let again = whisper.recognise(Speech::Samples(&pcm), &how, &call(Duration::from_secs(60))).unwrap();
     assert!(again.text.to_lowercase().contains("sorrow"), "{}", again.text);
 }
 
@@ -152,7 +153,7 @@ fn played(all: &[Got]) -> Vec<i16> {
 }
 
 fn recognise(pcm: &[i16], language: Option<Lang>, hint: Lang) -> Transcript {
-    recogniser().recognise(pcm, &Recognise { language, hint }, &call(Duration::from_secs(60))).unwrap()
+    recogniser().recognise(Speech::Samples(pcm), &Recognise { language, hint }, &call(Duration::from_secs(60))).unwrap()
 }
 
 fn recogniser() -> Whisper {

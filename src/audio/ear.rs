@@ -3,30 +3,35 @@
 //!
 //! ```text
 //!   packet -> opus, or pcm -> resample -> 16 kHz -> dc block -> vad -> endpoint -> edge
-//!                                                         \-> gain -> preroll (until the onset) -> queue -> PcmBlocks
+//!                                                         \-> gain -> preroll (until the onset) -> queue -> AudioBlocks
 //! ```
 //!
 //! While nobody speaks, packets in which their encoder found no voice are put on a shelf as they are, and decoded only when one
-//! comes in which it did: then they are the pre-roll.
+//! comes in which it did: then they are the pre-roll. Where the recogniser takes packets as they are, most of an utterance need
+//! not be decoded either ([`relay`]).
 //!
 //! An ear has 60 KiB (measured in `tests/ear_alloc.rs`, which also shows that hearing allocates nothing): pre-roll 19, decoder
 //! 18, detectors 12, room for packets 8, shelf 2. The first utterance adds 190 KiB for its audio; a longer one than 6 s doubles
 //! that until the ear is given back. A PCM uplink at another rate than 16 kHz adds a resampler of about 30.
 
-use super::dsp::{self, DcBlock, Gain, GainRules};
+use super::block::AudioBlock;
+use super::dsp::{DcBlock, Gain, GainRules};
 use super::endpoint::{self, Border, Endpoint, EndpointRules, VoicedMeter};
-use super::opus::{self, Decoder};
-use super::pcm::PcmBlock;
+use super::opus;
 use super::preroll::Preroll;
 use super::queue::{AudioQueue, Budget, QueueRules, QueueTotals};
-use super::resample::Resampler;
 use super::shelf::Shelf;
 use super::vad::{Engine, Vad, WINDOW};
 use crate::format::{Codec, UplinkFormat};
 use crate::ids::Ticket;
 use crate::limits;
 use crate::time::Duration;
+use relay::Relay;
+use source::Source;
 use std::sync::Arc;
+
+mod relay;
+mod source;
 
 /// How the ear listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +99,7 @@ pub struct Ear {
     meter: VoicedMeter,
     preroll: Preroll,
     shelf: Shelf,
+    relay: Relay,
     /// A packet off the shelf; kept for its memory.
     packet: Vec<u8>,
     queue: AudioQueue,
@@ -128,9 +134,11 @@ struct Found {
 const PACKET_SAMPLES: usize = 1_920;
 /// A quiet packet off the shelf that needs no more memory: any that devices send.
 const SHELVED_BYTES: usize = 512;
+/// Bytes on the shelf: quiet packets have 10 to 80, and a pre-roll of 400 ms is seven of 60 ms.
+const SHELF_BYTES: usize = 2_048;
 
 impl Ear {
-    fn new(engine: Engine, rules: EndpointRules, gain: GainRules, budget: Arc<Budget>) -> Ear {
+    fn new(engine: Engine, rules: EndpointRules, gain: GainRules, relays: bool, budget: Arc<Budget>) -> Ear {
         let rules = rules.bounded();
         let kept = endpoint::samples(rules.preroll_ms + rules.onset_ms) as usize + PACKET_SAMPLES;
         Ear {
@@ -143,7 +151,8 @@ impl Ear {
             endpoint: Endpoint::new(rules),
             meter: VoicedMeter::default(),
             preroll: Preroll::new(kept),
-            shelf: Shelf::new(kept as u32),
+            shelf: Shelf::new(kept as u32, if relays { relay::SHELF_BYTES } else { SHELF_BYTES }),
+            relay: Relay::new(relays),
             packet: Vec::with_capacity(SHELVED_BYTES),
             queue: AudioQueue::new(QueueRules::default(), budget),
             listening: Listening::Endpointed,
@@ -169,6 +178,9 @@ impl Ear {
         if packet.is_empty() {
             return Ok(Heard::default());
         }
+        if self.relay.is_on {
+            return self.hear_relayed(packet);
+        }
         if let Some(samples) = self.spared(packet)? {
             return Ok(Heard { ms: samples / 16, voiced: false, edge: None });
         }
@@ -189,7 +201,10 @@ impl Ear {
         }
         let edge = match self.listening {
             Listening::Endpointed => self.follow_borders(found, muted),
-            Listening::Manual => self.follow_button(),
+            Listening::Manual => {
+                self.take_packet();
+                self.follow_button()
+            }
         };
         Ok(Heard { ms, voiced: found.voiced, edge })
     }
@@ -235,6 +250,7 @@ impl Ear {
         if was == Stage::Over || (was == Stage::Waiting && self.listening == Listening::Endpointed) {
             return None;
         }
+        self.settle();
         if !self.is_speech() {
             self.forget();
             self.stage = Stage::Over;
@@ -252,7 +268,7 @@ impl Ear {
     /// Moves waiting blocks of the utterance to `sink` until it is empty or `sink` says no; stamps them with `ticket`. The last
     /// block of a finished utterance has `last` set. Returns whether everything that is waiting has gone. Before the onset
     /// nothing is.
-    pub fn pour(&mut self, ticket: Ticket, sink: &mut dyn FnMut(&PcmBlock) -> bool) -> bool {
+    pub fn pour(&mut self, ticket: Ticket, sink: &mut dyn FnMut(&AudioBlock) -> bool) -> bool {
         if self.stage == Stage::Waiting {
             return true;
         }
@@ -332,7 +348,6 @@ impl Ear {
     }
 
     fn follow_button(&mut self) -> Option<Edge> {
-        self.take_packet();
         if self.stage == Stage::Waiting && self.has_onset_voice() {
             self.stage = Stage::Open;
             return Some(Edge::Onset);
@@ -379,6 +394,7 @@ impl Ear {
         self.meter = VoicedMeter::default();
         self.stage = Stage::Waiting;
         self.length = 0;
+        self.relay.forget();
     }
 
     /// The utterance begins: all from `preroll_ms` before its first voice.
@@ -412,6 +428,8 @@ impl Ear {
     /// Made ready for another session.
     fn retune(&mut self, format: UplinkFormat, gain: GainRules) {
         self.source.tune(format);
+        let is_relayed = self.relay.tune(format.codec);
+        self.queue.begin(if is_relayed { Codec::Opus } else { Codec::Pcm });
         self.dc = DcBlock::default();
         self.gain = Gain::new(gain);
         self.vad.reset();
@@ -424,71 +442,12 @@ fn duration(samples: u32) -> Duration {
     Duration::from_micros(u64::from(samples) * 1_000 / 16)
 }
 
-/// Makes 16 kHz mono samples of packets.
-#[derive(Default)]
-struct Source {
-    format: Option<UplinkFormat>,
-    decoder: Option<Decoder>,
-    resampler: Option<Resampler>,
-    /// PCM samples before resampling.
-    raw: Vec<i16>,
-}
-
-impl Source {
-    /// Makes ready for a stream of this format. What was made for another is kept: an ear is lent many times.
-    fn tune(&mut self, format: UplinkFormat) {
-        self.format = Some(format);
-        match format.codec {
-            Codec::Opus => match &mut self.decoder {
-                Some(decoder) => decoder.reset(),
-                none => *none = Decoder::new(16_000).ok(),
-            },
-            Codec::Pcm => match &mut self.resampler {
-                Some(resampler) if resampler.from() == format.rate => resampler.reset(),
-                other => *other = Resampler::new(format.rate, 16_000).ok(),
-            },
-        }
-    }
-
-    /// Appends the packet's samples to `pcm`; returns how long it is, ms.
-    fn read(&mut self, packet: &[u8], pcm: &mut Vec<i16>) -> Result<u32, PacketFault> {
-        match self.format {
-            Some(UplinkFormat { codec: Codec::Opus, .. }) => self.read_opus(packet, pcm),
-            Some(format) => self.read_pcm(packet, format, pcm),
-            None => Err(PacketFault::Undecodable),
-        }
-    }
-
-    fn read_opus(&mut self, packet: &[u8], pcm: &mut Vec<i16>) -> Result<u32, PacketFault> {
-        let decoder = self.decoder.as_mut().ok_or(PacketFault::Undecodable)?;
-        pcm.resize(PACKET_SAMPLES, 0);
-        let samples = decoder.decode(packet, pcm);
-        pcm.truncate(samples.unwrap_or(0));
-        samples.map(|n| n as u32 / 16).map_err(|_| PacketFault::Undecodable)
-    }
-
-    fn read_pcm(&mut self, packet: &[u8], format: UplinkFormat, pcm: &mut Vec<i16>) -> Result<u32, PacketFault> {
-        let resampler = self.resampler.as_mut().ok_or(PacketFault::Undecodable)?;
-        let samples_max = (format.rate / 1_000 * opus::PACKET_MS_MAX) as usize;
-        self.raw.clear();
-        dsp::read_pcm(packet, format.channels, samples_max, &mut self.raw).map_err(|_| PacketFault::Length)?;
-        resampler.process(&self.raw, pcm);
-        Ok(self.raw.len() as u32 * 1_000 / format.rate.max(1))
-    }
-
-    /// Appends what the resampler still holds.
-    fn flush(&mut self, pcm: &mut Vec<i16>) {
-        if let (Some(UplinkFormat { codec: Codec::Pcm, .. }), Some(resampler)) = (self.format, &mut self.resampler) {
-            resampler.flush(pcm);
-        }
-    }
-}
-
 /// Ears of a shard, lent to sessions that listen.
 pub struct EarPool {
     engine: Engine,
     rules: EndpointRules,
     gain: GainRules,
+    relays: bool,
     budget: Arc<Budget>,
     // Boxed, because they are lent in their box.
     #[allow(clippy::vec_box)]
@@ -504,6 +463,7 @@ impl EarPool {
             engine,
             rules,
             gain: GainRules::default(),
+            relays: false,
             budget: Budget::new(limits::AUDIO_BUDGET_BYTES),
             spare: Vec::new(),
             spare_max: spare,
@@ -522,11 +482,18 @@ impl EarPool {
         self
     }
 
+    /// The same pool, whose ears pass an Opus device's packets on as they came instead of the samples in them, if so. Then
+    /// samples are made only where the detectors need some, and no gain is applied.
+    pub fn with_relay(mut self, relays: bool) -> EarPool {
+        self.relays = relays;
+        self
+    }
+
     /// Lends an ear, reset for the format: 28 µs, nearly all of it the decoder's reset; 60 µs where one must be made.
     pub fn take(&mut self, format: UplinkFormat) -> Box<Ear> {
         let mut ear = match self.spare.pop() {
             Some(ear) => ear,
-            None => Box::new(Ear::new(self.engine, self.rules, self.gain, self.budget.clone())),
+            None => Box::new(Ear::new(self.engine, self.rules, self.gain, self.relays, self.budget.clone())),
         };
         ear.retune(format, self.gain);
         ear

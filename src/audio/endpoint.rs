@@ -148,6 +148,11 @@ impl Endpoint {
         matches!(self.state, State::Speech | State::Pause)
     }
 
+    /// Whether an utterance is open and its last window was voice.
+    pub fn is_speaking(&self) -> bool {
+        self.state == State::Speech && self.voice
+    }
+
     /// Whether the last window was voice.
     pub fn is_voice(&self) -> bool {
         self.voice

@@ -2,19 +2,19 @@
 //!
 //! ```text
 //!   packet -> opus/pcm -> 16 kHz -> dc block -> vad -> endpoint -> edges (onset, end of utterance)
-//!                                          \-> gain -> preroll + queue -> PcmBlocks -> lane
+//!                                          \-> gain -> preroll + queue -> AudioBlocks -> lane
 //! ```
 //!
 //! Time here is *audio time*: samples heard, not the clock; a recording gives the same cuts at any speed. Never here: a socket,
 //! a thread, a clock, a dice.
 
+pub mod block;
 pub mod dsp;
 pub mod ear;
 pub mod effort;
 pub mod endpoint;
 pub mod opus;
 pub mod pacing;
-pub mod pcm;
 pub mod phrase;
 pub mod preroll;
 pub mod queue;

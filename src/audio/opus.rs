@@ -68,14 +68,26 @@ pub fn packet_samples(packet: &[u8], rate: u32) -> Result<usize, OpusFault> {
 /// 6716, 4.2.3), and by leaving the frame out (discontinuous transmission). It calls voice whatever is more likely than 5 % to be
 /// some, so "quiet" can be relied on. `false` wherever that cannot be seen: CELT, hybrid, stereo, several frames in a packet.
 pub fn is_quiet(packet: &[u8]) -> bool {
-    let Some(&toc) = packet.first() else { return true };
+    packet.is_empty() || voice_flags(packet).is_some_and(|(set, _)| set == 0)
+}
+
+/// Whether the packet's own encoder found voice in every 20 ms of it; see [`is_quiet`]. It takes much noise for voice too.
+pub fn is_voiced(packet: &[u8]) -> bool {
+    voice_flags(packet).is_some_and(|(set, all)| set == all)
+}
+
+/// The flags of a packet's frames, as bits, and the bits that there are; a frame left out has none set. `None` where they cannot
+/// be seen.
+fn voice_flags(packet: &[u8]) -> Option<(u8, u8)> {
+    let toc = *packet.first()?;
     let (config, is_stereo, code) = (toc >> 3, toc & 4 != 0, toc & 3);
     if config >= 12 || is_stereo || code != 0 {
-        return false;
+        return None;
     }
     // 10, 20, 40 and 60 ms; the first two have one flag.
     let flags = [1, 1, 2, 3][usize::from(config % 4)];
-    packet.get(1).is_none_or(|first| first >> (8 - flags) == 0)
+    let set = packet.get(1).map_or(0, |first| first >> (8 - flags));
+    Some((set, (1 << flags) - 1))
 }
 
 /// Decodes one stream of packets to mono samples. About 18 KiB.
@@ -141,6 +153,21 @@ impl Decoder {
             return Err(OpusFault::of(samples));
         }
         Ok((samples as usize).min(pcm.len()))
+    }
+
+    /// A second decoder that is where this one is in the stream.
+    pub fn duplicate(&self) -> Result<Decoder, OpusFault> {
+        let mut other = Decoder::new(self.rate)?;
+        other.copy_from(self);
+        Ok(other)
+    }
+
+    /// Goes to where `other` is in its stream, which has the same rate: a copy of 18 KiB. A decoder's state is one block that may
+    /// be copied (opus.h: "position independent").
+    pub fn copy_from(&mut self, other: &Decoder) {
+        if self.rate == other.rate {
+            self.state.0.copy_from_slice(&other.state.0);
+        }
     }
 
     /// Forgets the stream, ready for another.

@@ -11,7 +11,8 @@
 //! until [`AudioQueue::clear`], because recognition may fail and another recogniser be asked; it is the first to go when room
 //! is needed. Bounds are those of the seed, its slips repaired (see [`QueueRules`]), and one budget for the process.
 
-use super::pcm::PcmBlock;
+use super::block::AudioBlock;
+use crate::format::Codec;
 use crate::ids::Ticket;
 use crate::limits;
 use crossbeam::utils::CachePadded;
@@ -103,6 +104,7 @@ impl Budget {
 pub struct AudioQueue {
     rules: QueueRules,
     budget: Arc<Budget>,
+    codec: Codec,
     samples: VecDeque<i16>,
     /// Samples at the front that were given out.
     kept: usize,
@@ -136,6 +138,8 @@ const BLOCK: usize = limits::PCM_BLOCK_SAMPLES;
 const SAMPLE_BYTES: usize = size_of::<i16>();
 /// Room made for the first block of an utterance, samples: 6 s. Most utterances need no more; a longer one doubles it.
 const FIRST_ROOM: usize = 96_000;
+/// The same for packets, words: 6 s at 24 kbit/s.
+const FIRST_ROOM_PACKETS: usize = 9_600;
 
 impl AudioQueue {
     /// An empty queue; it holds no memory until the first block.
@@ -143,6 +147,7 @@ impl AudioQueue {
         AudioQueue {
             rules,
             budget,
+            codec: Codec::Pcm,
             samples: VecDeque::new(),
             kept: 0,
             whole: true,
@@ -152,6 +157,18 @@ impl AudioQueue {
             totals: QueueTotals::default(),
             told: QueueTotals::default(),
         }
+    }
+
+    /// Empties the queue and makes it one of samples, or of packets as [`super::block::pack`] writes them, each pushed whole: then
+    /// a word is what is called a sample here.
+    pub fn begin(&mut self, codec: Codec) {
+        self.clear();
+        self.codec = codec;
+    }
+
+    /// What it is of.
+    pub fn codec(&self) -> Codec {
+        self.codec
     }
 
     /// Takes samples of any number, cut into blocks of at most 60 ms. Never refuses and never waits: what does not fit pushes out
@@ -170,7 +187,8 @@ impl AudioQueue {
             self.trim_to(after.min(samples_max - pcm.len()));
         }
         if self.samples.capacity() == 0 {
-            self.samples.reserve(FIRST_ROOM.min(samples_max));
+            let room = if self.codec == Codec::Opus { FIRST_ROOM_PACKETS } else { FIRST_ROOM };
+            self.samples.reserve(room.min(samples_max));
             self.waiting.reserve((FIRST_ROOM / BLOCK).min(self.rules.items_max));
         }
         pcm.chunks(BLOCK).for_each(|block| self.push_block(block));
@@ -185,8 +203,8 @@ impl AudioQueue {
 
     /// Gives at most `max` waiting blocks to `sink`, oldest first, stamped with `ticket`, until `sink` says no (that block then
     /// keeps waiting). Never waits to fill a batch. Returns how many were taken.
-    pub fn get_batch(&mut self, max: usize, ticket: Ticket, sink: &mut dyn FnMut(&PcmBlock) -> bool) -> usize {
-        let mut block = PcmBlock { ticket, len: 0, gap: false, last: false, samples: [0; BLOCK] };
+    pub fn get_batch(&mut self, max: usize, ticket: Ticket, sink: &mut dyn FnMut(&AudioBlock) -> bool) -> usize {
+        let mut block = AudioBlock::empty(ticket, self.codec);
         for taken in 0..max {
             if !self.read_front(&mut block) || !sink(&block) {
                 return taken;
@@ -349,7 +367,7 @@ impl AudioQueue {
     }
 
     /// Copies what is to be given out next; `false` if nothing is.
-    fn read_front(&self, block: &mut PcmBlock) -> bool {
+    fn read_front(&self, block: &mut AudioBlock) -> bool {
         let Some(item) = self.waiting.front() else {
             block.len = 0;
             block.gap = self.gap;
@@ -357,7 +375,7 @@ impl AudioQueue {
             return self.end == End::Finished;
         };
         let samples = usize::from(item.samples).min(BLOCK);
-        for (to, from) in block.samples.iter_mut().zip(self.samples.range(self.kept..self.kept + samples)) {
+        for (to, from) in block.words.iter_mut().zip(self.samples.range(self.kept..self.kept + samples)) {
             *to = *from;
         }
         block.len = samples as u16;

@@ -130,6 +130,25 @@ impl Vad {
         }
     }
 
+    /// Whether it is sure enough of a voice to be asked about a part of it only.
+    pub fn is_sure(&self) -> bool {
+        self.trust.sure >= Trust::SURE
+    }
+
+    /// What comes next does not follow what came last.
+    pub fn skip(&mut self) {
+        self.filled = 0;
+        self.history_len = 0;
+        if let Some(webrtc) = &mut self.webrtc {
+            webrtc.filled = 0;
+        }
+    }
+
+    /// Asks the better judge soon, whatever it said before: it is trusted for as long as it looks back.
+    pub fn doubt(&mut self) {
+        self.trust.spared = self.trust.spared.max(Trust::SPARED - LOOK_BACK as u32);
+    }
+
     /// Samples heard since the last complete window.
     pub fn pending(&self) -> usize {
         self.filled

@@ -397,6 +397,13 @@ impl Asr {
                 "openai: sent as the language while it is unknown; whisper.cpp's server wants auto.",
             ))
             .filter(|l| !l.is_empty()),
+            uploads_opus: r.choice(
+                "asr",
+                "upload",
+                "wav",
+                &[("wav", false), ("opus", true)],
+                "openai: what is sent: wav, or an Opus device's packets as they came, in Ogg (if the service takes it).",
+            ),
             workers: 0,
             concurrency: concurrency(r, "asr"),
             backups: Vec::new(),

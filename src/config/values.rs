@@ -101,6 +101,8 @@ pub struct Asr {
     pub language: Option<String>,
     pub unknown_language: Option<String>,
     pub workers: usize,
+    /// A device's Opus packets are uploaded as they came.
+    pub uploads_opus: bool,
     pub concurrency: u32,
     pub backups: Vec<Asr>,
     pub script: Vec<String>,

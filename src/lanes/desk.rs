@@ -3,7 +3,7 @@
 use super::bell::Doorbell;
 use super::lane::{Order, WorkerEnd};
 use super::plant::Plant;
-use crate::audio::pcm::PcmBlock;
+use crate::audio::block::AudioBlock;
 use crate::ids::{ShardId, Ticket};
 use crate::job::{Answer, Cancel, Job};
 use crate::limits;
@@ -86,7 +86,7 @@ impl Desk {
     /// woken and not polled). Never waits to fill a batch. Comes back with nothing, before `wait` is over, when it was rung for
     /// another reason: a job has come, or one was taken back. The job of a block is there for [`Desk::next_job`] together with
     /// the block, or before it.
-    pub fn next_blocks(&mut self, max: usize, wait: Duration, into: &mut Vec<PcmBlock>) {
+    pub fn next_blocks(&mut self, max: usize, wait: Duration, into: &mut Vec<AudioBlock>) {
         let until = self.clock.now() + wait;
         self.bell.awake();
         self.read_blocks(max, into);
@@ -160,7 +160,7 @@ impl Desk {
         self.turn = (self.turn + 1) % n.max(1);
     }
 
-    fn read_blocks(&mut self, max: usize, into: &mut Vec<PcmBlock>) {
+    fn read_blocks(&mut self, max: usize, into: &mut Vec<AudioBlock>) {
         let n = self.lanes.len();
         for i in 0..n {
             let lane = &mut self.lanes[(self.turn + i) % n];

@@ -5,7 +5,7 @@
 
 use super::bell::Doorbell;
 use super::plant::{Flow, PoolSpec};
-use crate::audio::pcm::PcmBlock;
+use crate::audio::block::AudioBlock;
 use crate::ids::Ticket;
 use crate::job::{Answer, Job, Outcome, Work};
 use crate::limits;
@@ -30,7 +30,7 @@ pub(super) struct ShardEnd {
     pub slot: usize,
     pub generation: u32,
     pub orders: HeapProd<Order>,
-    pub blocks: Option<HeapProd<PcmBlock>>,
+    pub blocks: Option<HeapProd<AudioBlock>>,
     pub answers: HeapCons<Answer>,
     /// An answer its reader refused; goes before all in the ring.
     pub refused: Option<Answer>,
@@ -50,7 +50,7 @@ pub(super) struct ShardEnd {
 /// The worker's end.
 pub(super) struct WorkerEnd {
     pub orders: HeapCons<Order>,
-    pub blocks: Option<HeapCons<PcmBlock>>,
+    pub blocks: Option<HeapCons<AudioBlock>>,
     pub answers: HeapProd<Answer>,
     pub wants_room: Arc<AtomicBool>,
     /// Blocks read so far.

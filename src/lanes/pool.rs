@@ -11,7 +11,7 @@
 use super::lane::{Given, Order, ShardEnd};
 use super::plant::{Flow, Plant};
 use super::waiting::{Waiting, WaitingJobs};
-use crate::audio::pcm::PcmBlock;
+use crate::audio::block::AudioBlock;
 use crate::ids::Ticket;
 use crate::job::{Answer, Failure, Job, Outcome, Stage};
 use crate::limits;
@@ -126,7 +126,7 @@ impl Pool {
 
     /// Writes one block of the utterance with that ticket into its lane. `false`: no room, or its job still waits for a worker;
     /// try again in a later pass.
-    pub fn feed(&mut self, block: &PcmBlock) -> bool {
+    pub fn feed(&mut self, block: &AudioBlock) -> bool {
         let Some(&slot) = self.hearing.get(&block.ticket) else { return false };
         let Some(lane) = self.lanes[slot as usize].as_deref_mut() else { return false };
         let Some(blocks) = &mut lane.blocks else { return false };

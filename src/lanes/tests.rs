@@ -3,8 +3,8 @@
 mod threads;
 
 use super::*;
-use crate::audio::pcm::PcmBlock;
-use crate::format::{Lang, ReplyFormat};
+use crate::audio::block::AudioBlock;
+use crate::format::{Codec, Lang, ReplyFormat};
 use crate::ids::{ShardId, Ticket, TurnId};
 use crate::job::{
     Answer, Cancel, Converse, Job, Outcome, PacketBlock, Recognise, ReplyEnd, Speak, Stage, TextBlock, Transcript, Work,
@@ -121,13 +121,12 @@ fn end(ticket: Ticket) -> Answer {
     Answer::new(ticket, Outcome::ReplyEnd(ReplyEnd::Complete))
 }
 
-fn block(slot: u32, mark: i16, last: bool) -> PcmBlock {
-    PcmBlock {
-        ticket: ticket(0, slot),
+fn block(slot: u32, mark: i16, last: bool) -> AudioBlock {
+    AudioBlock {
         len: 1,
-        gap: false,
         last,
-        samples: std::array::from_fn(|i| if i == 0 { mark } else { 0 }),
+        words: std::array::from_fn(|i| if i == 0 { mark } else { 0 }),
+        ..AudioBlock::empty(ticket(0, slot), Codec::Pcm)
     }
 }
 
@@ -450,7 +449,7 @@ const HEARING: PoolSpec = PoolSpec { min: 1, max: 1, capacity: 4, flow: Flow::Wh
 fn marks(desk: &mut Desk) -> Vec<(u32, i16)> {
     let mut blocks = Vec::new();
     desk.next_blocks(1_000, Duration::ZERO, &mut blocks);
-    blocks.iter().map(|block| (block.ticket.slot, block.samples[0])).collect()
+    blocks.iter().map(|block| (block.ticket.slot, block.words[0])).collect()
 }
 
 #[test]

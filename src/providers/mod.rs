@@ -20,6 +20,7 @@ pub mod whisper;
 #[cfg(test)]
 mod stub;
 
+use crate::audio::block::Speech;
 use crate::audio::phrase::EncodedSpeech;
 use crate::format::Lang;
 use crate::ids::Ticket;
@@ -65,8 +66,8 @@ pub enum Flow {
 
 /// Speech to text. One instance per worker thread.
 pub trait Recogniser: Send {
-    /// Recognises one utterance of 16 kHz mono samples. An utterance without words gives an empty text, not an error.
-    fn recognise(&mut self, pcm: &[i16], how: &Recognise, call: &Call) -> Result<Transcript, Fault>;
+    /// Recognises one utterance. One without words gives an empty text, not an error.
+    fn recognise(&mut self, speech: Speech<'_>, how: &Recognise, call: &Call) -> Result<Transcript, Fault>;
 }
 
 /// Text to reply. One instance per worker thread.

@@ -8,6 +8,7 @@
 pub(super) mod simplified;
 
 use super::{About, Call, Recogniser};
+use crate::audio::block::Speech;
 use crate::format::Lang;
 use crate::job::{Recognise, Transcript};
 use crate::limits;
@@ -90,7 +91,8 @@ pub struct Whisper {
 }
 
 impl Recogniser for Whisper {
-    fn recognise(&mut self, pcm: &[i16], how: &Recognise, call: &Call) -> Result<Transcript, Fault> {
+    fn recognise(&mut self, speech: Speech<'_>, how: &Recognise, call: &Call) -> Result<Transcript, Fault> {
+        let pcm = speech.samples();
         if pcm.len() < SHORTEST {
             return Ok(nothing());
         }

@@ -3,6 +3,7 @@
 
 use super::providers::{self, Providers};
 use super::serve;
+use crate::audio::block::Speech;
 use crate::audio::resample::Resampler;
 use crate::cli::exit;
 use crate::config::{Config, Known, Mistakes, Origin};
@@ -118,7 +119,9 @@ fn try_all(providers: &Providers, clock: Clock) -> u8 {
         let begin = clock.now();
         let how = Recognise { language: asr.about.language, hint: Lang::EN };
         let heard = match &mut loaded {
-            Ok(asr) => asr.recognise(&pcm, &how, &call()).map(|transcript| format!("heard {:?}", transcript.text)),
+            Ok(asr) => asr
+                .recognise(Speech::Samples(&pcm), &how, &call())
+                .map(|transcript| format!("heard {:?}", transcript.text)),
             Err(fault) => Err(fault.clone()),
         };
         say("asr", &asr.about, begin, heard);

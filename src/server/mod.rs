@@ -116,11 +116,11 @@ impl Server {
         let clock = Clock::start();
         let providers = providers::of(config, clock)?;
         let (about, provider_lines) = (providers.about(), providers.lines());
-        let Providers { client, asr, asr_is_local, asr_has_model, llm, tts, questions } = providers;
+        let Providers { client, asr, asr_is_local, asr_takes_packets, asr_has_model, llm, tts, questions } = providers;
         let languages = Arc::new(DeviceLanguages::default());
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let shards = shards_of(&config.shards, cores)?;
-        let rules = shard_rules(config, asr_is_local)?;
+        let rules = shard::Rules { relay: asr_takes_packets, ..shard_rules(config, asr_is_local)? };
         if config.shards.lock_memory
             && let Err(refusal) = shard::privilege::lock_memory()
         {

@@ -32,7 +32,9 @@ pub struct Providers {
     pub asr: Vec<Spec<dyn Recogniser>>,
     /// It runs on our own cores, or is a script that behaves as if it did.
     pub asr_is_local: bool,
-    /// One of the recognisers does.
+    /// It takes a device's packets as they are.
+    pub asr_takes_packets: bool,
+    /// One of the recognisers runs a model here.
     pub asr_has_model: bool,
     /// Text to reply.
     pub llm: Vec<Spec<dyn LanguageModel>>,
@@ -99,7 +101,8 @@ pub fn of(config: &Config, clock: Clock) -> Result<Providers, StartFault> {
     };
     let mut recognisers = [&config.asr].into_iter().chain(&config.asr.backups);
     let asr_has_model = recognisers.any(|own| own.provider == AsrProvider::Whisper);
-    Ok(Providers { client, asr, asr_is_local, asr_has_model, llm, tts, questions })
+    let asr_takes_packets = config.asr.provider == AsrProvider::OpenAi && config.asr.uploads_opus;
+    Ok(Providers { client, asr, asr_is_local, asr_takes_packets, asr_has_model, llm, tts, questions })
 }
 
 fn spec<P: ?Sized>(factory: Factory<P>, about: About, is_service: bool, places: u32, is_first: bool) -> Spec<P> {

@@ -9,8 +9,8 @@ use super::reply::CancelReason;
 use super::timers::Timer;
 use super::turn::{Step, Then, Turn};
 use super::{Effects, Event, Rules};
+use crate::audio::block::AudioBlock;
 use crate::audio::ear::{Ear, EarPool, Listening};
-use crate::audio::pcm::PcmBlock;
 use crate::audio::phrase::Phrasebook;
 use crate::format::{Codec, Lang, ReplyFormat, UplinkFormat};
 use crate::ids::{SessionId, Ticket, TurnId};
@@ -214,7 +214,7 @@ impl Session {
     }
 
     /// Moves waiting audio of the utterance into the lane until `sink` says no. Returns whether all has gone.
-    pub fn pour(&mut self, sink: &mut dyn FnMut(&PcmBlock) -> bool) -> bool {
+    pub fn pour(&mut self, sink: &mut dyn FnMut(&AudioBlock) -> bool) -> bool {
         let (Some(turn), Some(ear)) = (&mut self.turn, &mut self.ear) else { return true };
         if turn.asr.is_none() || turn.poured {
             return true;

@@ -146,8 +146,9 @@ impl Shard {
     /// A shard without a listener. Called on the thread that it will live on: its voice detectors do not travel.
     pub fn new(parts: Parts) -> Shard {
         let Parts { id, common, pools, memory, panel, mail, watch, dice, connections, port } = parts;
-        let ears =
-            EarPool::new(common.rules.engine, common.rules.endpoint, SPARE_EARS).with_budget(common.audio.clone());
+        let ears = EarPool::new(common.rules.engine, common.rules.endpoint, SPARE_EARS)
+            .with_budget(common.audio.clone())
+            .with_relay(common.rules.relay);
         let floor = Floor {
             id,
             common,

@@ -43,6 +43,8 @@ pub struct Rules {
     pub realtime: u8,
     /// The voice detector.
     pub engine: Engine,
+    /// Utterances go to recognition as the packets that the device sent, where it sends Opus.
+    pub relay: bool,
     /// Where utterances begin and end.
     pub endpoint: EndpointRules,
     /// How sessions behave.
@@ -67,6 +69,7 @@ impl Default for Rules {
             spin: Duration::ZERO,
             realtime: 0,
             engine: Engine::default(),
+            relay: false,
             endpoint: EndpointRules::default(),
             session: Arc::new(session::Rules::default()),
         }

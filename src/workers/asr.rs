@@ -7,7 +7,8 @@ use super::bench::{Bench, Built, build_guarded};
 use super::elsewhere::{Done, Elsewhere};
 use super::llm::floor_char;
 use super::pace::Pace;
-use crate::audio::pcm::PcmBlock;
+use crate::audio::block::{AudioBlock, Speech};
+use crate::format::Codec;
 use crate::job::{Job, Outcome, Transcript, Work};
 use crate::limits;
 use crate::providers::Recogniser;
@@ -18,11 +19,13 @@ use crate::time::{Duration, Instant};
 const UTTERANCE_SAMPLES: usize = (limits::UTTERANCE.as_secs() as usize + 1) * 16_000;
 /// Samples an utterance has room for at once: 4 s, most of them.
 const USUAL_SAMPLES: usize = 4 * 16_000;
+/// The same in words of packets, at 24 kbit/s.
+const USUAL_PACKET_WORDS: usize = 6_400;
 
 /// Utterances on their way to being recognised.
 pub struct Gathering {
     open: Vec<Utterance>,
-    batch: Vec<PcmBlock>,
+    batch: Vec<AudioBlock>,
     elsewhere: Option<Elsewhere>,
     /// Recognition is worth this much time from the utterance's end.
     budget: Duration,
@@ -34,7 +37,9 @@ pub struct Gathering {
 
 struct Utterance {
     job: Job,
-    pcm: Vec<i16>,
+    /// What the words are; known from the first block on.
+    codec: Codec,
+    words: Vec<i16>,
     complete: Option<Complete>,
 }
 
@@ -96,7 +101,7 @@ impl Gathering {
             let now = bench.clock.now();
             while let Some(job) = bench.desk.next_job(Duration::ZERO) {
                 bench.waited(bench.desk.waited());
-                self.open.push(Utterance { job, pcm: Vec::with_capacity(USUAL_SAMPLES), complete: None });
+                self.open.push(Utterance { job, codec: Codec::Pcm, words: Vec::new(), complete: None });
                 self.idle_since = now;
             }
             for block in &self.batch {
@@ -159,9 +164,9 @@ impl Gathering {
 
     /// Leaves an utterance to others.
     fn leave(&mut self, i: usize, by: Instant, bench: &mut Bench) {
-        let Utterance { job, pcm, .. } = self.open.remove(i);
+        let Utterance { job, codec, words, .. } = self.open.remove(i);
         let Some(elsewhere) = &mut self.elsewhere else { return bench.finish(&job, Err(busy())) };
-        match elsewhere.take(job, pcm, by) {
+        match elsewhere.take(job, codec, words, by) {
             Ok(()) => bench.left_elsewhere(),
             Err(job) => bench.finish(&job, Err(busy())),
         }
@@ -202,11 +207,15 @@ fn busy() -> Fault {
 }
 
 /// Appends a block to its utterance. What goes beyond the longest utterance is left out.
-fn add(open: &mut [Utterance], block: &PcmBlock, since: Instant, budget: Duration) {
+fn add(open: &mut [Utterance], block: &AudioBlock, since: Instant, budget: Duration) {
     let Some(utterance) = open.iter_mut().find(|utterance| utterance.job.ticket == block.ticket) else { return };
-    let room = UTTERANCE_SAMPLES.saturating_sub(utterance.pcm.len());
-    let pcm = block.pcm();
-    utterance.pcm.extend_from_slice(&pcm[..pcm.len().min(room)]);
+    if utterance.words.is_empty() {
+        utterance.codec = block.codec;
+        utterance.words.reserve(if block.codec == Codec::Opus { USUAL_PACKET_WORDS } else { USUAL_SAMPLES });
+    }
+    let room = UTTERANCE_SAMPLES.saturating_sub(utterance.words.len());
+    let words = block.words();
+    utterance.words.extend_from_slice(&words[..words.len().min(room)]);
     if block.last {
         utterance.complete = Some(Complete { since, by: utterance.job.deadline.min(since + budget) });
     }
@@ -215,13 +224,13 @@ fn add(open: &mut [Utterance], block: &PcmBlock, since: Instant, budget: Duratio
 /// Recognises one utterance; returns whether the recogniser is not to be used again.
 fn recognise(bench: &mut Bench, recogniser: &mut Built<dyn Recogniser>, utterance: Utterance, pace: &mut Pace) -> bool {
     let by = utterance.by();
-    let Utterance { job, pcm, complete } = utterance;
+    let Utterance { job, codec, words, complete } = utterance;
     bench.one(recogniser, &job, |recogniser, bench| {
         let Work::Recognise(how) = &job.work else {
             return Err(Fault::new(Cause::Internal, "a job of another stage"));
         };
         let (begun, call) = (bench.clock.now(), bench.call(&job, by));
-        let heard = recogniser.recognise(&pcm, how, &call);
+        let heard = recogniser.recognise(Speech::of(codec, &words), how, &call);
         pace.learn(bench.clock.now().since(begun), heard.is_ok());
         match (heard, complete) {
             (Ok(transcript), _) => Ok(Outcome::Transcript(Box::new(bounded(transcript)))),

@@ -3,6 +3,8 @@
 //! no place stays in the model's queue.
 
 use super::chain::Behind;
+use crate::audio::block::Speech;
+use crate::format::Codec;
 use crate::ids::Ticket;
 use crate::job::{Job, Recognise, Transcript, Work};
 use crate::lanes::Doorbell;
@@ -66,10 +68,10 @@ impl Elsewhere {
         self.jobs.is_empty()
     }
 
-    /// Takes an utterance that is to be recognised by then. Back comes the job if no thread could be started.
+    /// Takes an utterance, the words of its blocks, that is to be recognised by then. Back comes the job if no thread could be started.
     // The error is the job itself: nothing is lost.
     #[allow(clippy::result_large_err)]
-    pub fn take(&mut self, job: Job, pcm: Vec<i16>, by: Instant) -> Result<(), Job> {
+    pub fn take(&mut self, job: Job, codec: Codec, words: Vec<i16>, by: Instant) -> Result<(), Job> {
         let Work::Recognise(how) = &job.work else { return Err(job) };
         let how = how.clone();
         let call = Call { clock: self.clock, deadline: by, cancel: job.cancel.clone(), ticket: job.ticket };
@@ -77,7 +79,7 @@ impl Elsewhere {
         let thread = Builder::new().name("asr-elsewhere".into()).stack_size(self.stack);
         let spawned = thread.spawn(move || {
             let begun = call.clock.now();
-            let result = recognise(&behind, &pcm, &how, &call);
+            let result = recognise(&behind, Speech::of(codec, &words), &how, &call);
             let took = call.clock.now().since(begun);
             // Nobody listens when the worker is gone; its jobs are answered for then.
             let _ = send.send(Over { ticket: call.ticket, result, took });
@@ -98,7 +100,7 @@ impl Elsewhere {
     }
 }
 
-fn recognise(behind: &Behind, pcm: &[i16], how: &Recognise, call: &Call) -> Result<Transcript, Fault> {
-    let heard = || behind.recogniser()?.recognise(pcm, how, call);
+fn recognise(behind: &Behind, speech: Speech<'_>, how: &Recognise, call: &Call) -> Result<Transcript, Fault> {
+    let heard = || behind.recogniser()?.recognise(speech, how, call);
     catch_unwind(AssertUnwindSafe(heard)).unwrap_or_else(|_| Err(Fault::new(Cause::Internal, "the provider panicked")))
 }

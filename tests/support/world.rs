@@ -9,7 +9,7 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 use tungstenite::protocol::Role;
 use tungstenite::{Message, WebSocket};
-use voxlane::audio::pcm::PcmBlock;
+use voxlane::audio::block::AudioBlock;
 use voxlane::audio::phrase::{Phrase, Phrasebook};
 use voxlane::audio::vad::Engine;
 use voxlane::format::Lang;
@@ -311,7 +311,7 @@ impl Worker {
     /// Whether there was anything to do.
     fn work(&mut self, script: &Script) -> bool {
         let mut worked = false;
-        let mut blocks: Vec<PcmBlock> = Vec::new();
+        let mut blocks: Vec<AudioBlock> = Vec::new();
         self.desk.next_blocks(usize::MAX, Duration::ZERO, &mut blocks);
         while let Some(job) = self.desk.next_job(Duration::ZERO) {
             worked = true;

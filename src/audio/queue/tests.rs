@@ -10,7 +10,7 @@ fn queue(items_max: usize, bytes_max: usize) -> AudioQueue {
 fn drain(queue: &mut AudioQueue) -> (Vec<i16>, String) {
     let (mut pcm, mut marks) = (Vec::new(), String::new());
     queue.get_batch(usize::MAX, Ticket::default(), &mut |block| {
-        pcm.extend_from_slice(block.pcm());
+        pcm.extend_from_slice(block.words());
         marks.push(match (block.gap, block.last) {
             (false, false) => '.',
             (true, false) => 'g',
@@ -218,10 +218,10 @@ proptest! {
                         assert!(!ended, "nothing after the last block");
                         ended = block.last;
                         blocks += usize::from(block.len > 0);
-                        if let (Some(first), false, Some(expected)) = (block.pcm().first(), block.gap, expected) {
+                        if let (Some(first), false, Some(expected)) = (block.words().first(), block.gap, expected) {
                             assert_eq!(*first, expected, "a hole without a gap");
                         }
-                        if let Some(end) = block.pcm().last() {
+                        if let Some(end) = block.words().last() {
                             expected = Some(end.wrapping_add(1));
                         }
                         true

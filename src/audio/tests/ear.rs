@@ -69,7 +69,7 @@ fn pour(ear: &mut Ear) -> (Vec<i16>, usize, usize) {
     let (mut pcm, mut blocks, mut last) = (Vec::new(), 0, 0);
     assert!(ear.pour(ticket, &mut |block| {
         assert_eq!((block.ticket, block.gap), (ticket, false));
-        pcm.extend_from_slice(block.pcm());
+        pcm.extend_from_slice(block.words());
         blocks += 1;
         last += usize::from(block.last);
         true

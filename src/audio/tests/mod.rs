@@ -1,4 +1,5 @@
 //! What the room's tests share, and those that need the whole room.
 
 mod ear;
+mod relay;
 pub mod signals;

@@ -1,6 +1,8 @@
-//! `/audio/transcriptions`: an utterance as a WAV in a multipart form, its text in JSON.
+//! `/audio/transcriptions`: an utterance in a multipart form, its text in JSON.
 
 use super::Service;
+use super::upload::Upload;
+use crate::audio::block::Speech;
 use crate::format::Lang;
 use crate::job::{Recognise, Transcript};
 use crate::limits;
@@ -64,7 +66,7 @@ impl OpenAiAsr {
             return Ok(line);
         }
         let how = Recognise { language: self.config.language, hint: Lang::EN };
-        self.recognise(&[0; 8_000], &how, call)?;
+        self.recognise(Speech::Samples(&[0; 8_000]), &how, call)?;
         Ok("recognises".to_owned())
     }
 }
@@ -84,16 +86,16 @@ struct Segment {
 }
 
 impl Recogniser for OpenAiAsr {
-    fn recognise(&mut self, pcm: &[i16], how: &Recognise, call: &Call) -> Result<Transcript, Fault> {
-        if pcm.len() < LEAST_SAMPLES {
+    fn recognise(&mut self, speech: Speech<'_>, how: &Recognise, call: &Call) -> Result<Transcript, Fault> {
+        if speech.len() < LEAST_SAMPLES {
             return Ok(Transcript { text: String::new(), language: None, confidence: None });
         }
         let AsrConfig { service, language, language_unknown, verbose } = &self.config;
         let language = language.or(how.language);
         let code = language.as_ref().map(Lang::code).or(language_unknown.as_deref());
-        let wav = wav(pcm);
+        let upload = Upload::of(speech)?;
         let form = || {
-            let audio = Part::bytes(&wav).file_name("utterance.wav").mime_str("audio/wav");
+            let audio = Part::bytes(&upload.bytes).file_name(upload.name).mime_str(upload.mime);
             let audio = audio.map_err(|_| Fault::new(Cause::Internal, "form"))?;
             let form = Form::new().part("file", audio).text("model", &service.model);
             let form = form.text("response_format", if *verbose { "verbose_json" } else { "json" });
@@ -162,25 +164,6 @@ fn language_named(name: &str) -> Option<Lang> {
     Lang::parse(code)
 }
 
-/// 16 kHz mono as a WAV file.
-fn wav(pcm: &[i16]) -> Vec<u8> {
-    let bytes = (pcm.len() * 2) as u32;
-    let mut out = Vec::with_capacity(44 + pcm.len() * 2);
-    out.extend_from_slice(b"RIFF");
-    out.extend_from_slice(&(36 + bytes).to_le_bytes());
-    out.extend_from_slice(b"WAVEfmt ");
-    out.extend_from_slice(&16_u32.to_le_bytes());
-    // PCM, one channel, samples and bytes per second, bytes per frame, bits per sample.
-    out.extend_from_slice(&[1, 0, 1, 0]);
-    out.extend_from_slice(&16_000_u32.to_le_bytes());
-    out.extend_from_slice(&32_000_u32.to_le_bytes());
-    out.extend_from_slice(&[2, 0, 16, 0]);
-    out.extend_from_slice(b"data");
-    out.extend_from_slice(&bytes.to_le_bytes());
-    pcm.iter().for_each(|sample| out.extend_from_slice(&sample.to_le_bytes()));
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,15 +195,5 @@ mod tests {
         let long = "好".repeat(400_000);
         let said = read(&serde_json::json!({ "text": long }).to_string());
         assert!(said.text.len() <= limits::TRANSCRIPT_BYTES && said.text.len() > limits::TRANSCRIPT_BYTES - 3);
-    }
-
-    #[test]
-    fn the_wav_is_one() {
-        let wav = wav(&[1, -1]);
-        assert_eq!(wav.len(), 48);
-        assert_eq!(&wav[..4], b"RIFF");
-        assert_eq!(wav[4..8], 40_u32.to_le_bytes());
-        assert_eq!(wav[40..44], 4_u32.to_le_bytes());
-        assert_eq!(wav[44..], [1, 0, 255, 255]);
     }
 }

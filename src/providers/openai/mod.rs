@@ -7,6 +7,7 @@
 pub mod asr;
 pub mod llm;
 pub mod tts;
+mod upload;
 
 use super::Call;
 use super::http::{Content, Exchange, HttpClient, Request, Until};

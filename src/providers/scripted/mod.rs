@@ -18,6 +18,7 @@
 
 use super::patience::Patience;
 use super::{About, Call, Fingerprint, Flow, LanguageModel, Recogniser, Sound, Synthesiser};
+use crate::audio::block::Speech;
 use crate::format::Lang;
 use crate::job::{Converse, Recognise, ReplyEnd, Role, Speak, Transcript};
 use crate::resilience::fault::{Cause, Fault};
@@ -143,13 +144,13 @@ impl ScriptedAsr {
 }
 
 impl Recogniser for ScriptedAsr {
-    fn recognise(&mut self, pcm: &[i16], how: &Recognise, call: &Call) -> Result<Transcript, Fault> {
+    fn recognise(&mut self, speech: Speech<'_>, how: &Recognise, call: &Call) -> Result<Transcript, Fault> {
         let patience = Patience::new(call);
         let part = part(self.script.take(), call, &patience)?;
         patience.wait(self.delay, call.deadline, "recognition")?;
         let text = match part {
-            Part::Say(None) if pcm.is_empty() => String::new(),
-            Part::Say(None) => format!("utterance of {} ms", pcm.len() / 16),
+            Part::Say(None) if speech.is_empty() => String::new(),
+            Part::Say(None) => format!("utterance of {} ms", speech.len() / 16),
             Part::Say(Some(text)) => text,
             Part::Half(_) => return Err(Fault::new(Cause::Unavailable, "scripted: broke off")),
             Part::Nothing => String::new(),

@@ -1,4 +1,5 @@
 use super::*;
+use crate::audio::block::Speech;
 use crate::format::ReplyFormat;
 use crate::job::{Cancel, Said};
 use crate::time::{Clock, Instant};
@@ -16,7 +17,9 @@ fn hear(lines: &[&str], samples: usize, times: usize) -> Vec<Result<String, Caus
     let mut asr = ScriptedAsr::new(script(lines), Duration::ZERO);
     let how = Recognise { language: None, hint: Lang::EN };
     (0..times)
-        .map(|_| asr.recognise(&vec![0; samples], &how, &call(250)).map(|t| t.text).map_err(|f| f.cause))
+        .map(|_| {
+            asr.recognise(Speech::Samples(&vec![0; samples]), &how, &call(250)).map(|t| t.text).map_err(|f| f.cause)
+        })
         .collect()
 }
 
@@ -119,7 +122,8 @@ fn a_cancel_wakes_a_call_that_hangs() {
     let cancel = call.cancel.clone();
     let mut asr = ScriptedAsr::new(script(&["!hang"]), Duration::ZERO);
     let worker = std::thread::spawn(move || {
-        asr.recognise(&[0; 16], &Recognise { language: None, hint: Lang::EN }, &call).map_err(|f| f.cause)
+        asr.recognise(Speech::Samples(&[0; 16]), &Recognise { language: None, hint: Lang::EN }, &call)
+            .map_err(|f| f.cause)
     });
     cancel.cancel();
     assert_eq!(worker.join().unwrap(), Err(Cause::Cancelled));
@@ -141,7 +145,7 @@ fn workers_that_share_a_script_take_turns_in_it() {
     let how = Recognise { language: Some(Lang::ZH), hint: Lang::EN };
     let mut one = ScriptedAsr::new(script.clone(), Duration::ZERO);
     let mut two = ScriptedAsr::new(script, Duration::ZERO);
-    let hear = |asr: &mut ScriptedAsr| asr.recognise(&[1], &how, &call(250)).unwrap().text;
+    let hear = |asr: &mut ScriptedAsr| asr.recognise(Speech::Samples(&[1]), &how, &call(250)).unwrap().text;
     assert_eq!([hear(&mut one), hear(&mut two), hear(&mut two)], ["a", "b", "a"]);
 }
 

@@ -1,6 +1,7 @@
 //! The row as each of the three providers: what its first result is, and which answer is none.
 
 use super::{Chain, Line, Once, hedge};
+use crate::audio::block::Speech;
 use crate::job::{Converse, Recognise, ReplyEnd, Speak, Transcript};
 use crate::providers::builtin;
 use crate::providers::{Call, Flow, Keeping, LanguageModel, Recogniser, Sound, Synthesiser};
@@ -51,10 +52,10 @@ pub fn synthesisers(line: Arc<Line<dyn Synthesiser>>) -> Factory<dyn Synthesiser
 }
 
 impl Recogniser for Chain<dyn Recogniser> {
-    fn recognise(&mut self, pcm: &[i16], how: &Recognise, call: &Call) -> Result<Transcript, Fault> {
+    fn recognise(&mut self, speech: Speech<'_>, how: &Recognise, call: &Call) -> Result<Transcript, Fault> {
         let once: Once<'_, dyn Recogniser, Transcript> = &mut |recogniser, attempt| {
             let call = Call { deadline: attempt.by, ..attempt.call.clone() };
-            recogniser.recognise(pcm, how, &call)
+            recogniser.recognise(speech, how, &call)
         };
         self.run(call, call.deadline, once, |_| Rung::Cached)
     }

@@ -1,6 +1,7 @@
 mod kept;
 
 use super::*;
+use crate::audio::block::Speech;
 use crate::format::{Lang, ReplyFormat};
 use crate::ids::ShardId;
 use crate::job::{Cancel, Converse, Recognise, ReplyEnd, Role, Said, Speak, Transcript};
@@ -48,7 +49,7 @@ impl Fake {
 }
 
 impl Recogniser for Fake {
-    fn recognise(&mut self, _: &[i16], _: &Recognise, _: &Call) -> Result<Transcript, Fault> {
+    fn recognise(&mut self, _: Speech<'_>, _: &Recognise, _: &Call) -> Result<Transcript, Fault> {
         self.act()?;
         Ok(Transcript { text: self.name.to_owned(), language: None, confidence: None })
     }
@@ -149,7 +150,10 @@ fn tts(rules: Rules, scripts: &[(&'static str, Rung, &[Does])]) -> Rig<dyn Synth
 
 fn hear(rig: &Rig<dyn Recogniser>, chain: &mut Chain<dyn Recogniser>) -> Result<String, Cause> {
     let how = Recognise { language: None, hint: Lang::EN };
-    chain.recognise(&[], &how, &rig.call(1)).map(|transcript| transcript.text).map_err(|fault| fault.cause)
+    chain
+        .recognise(Speech::Samples(&[]), &how, &rig.call(1))
+        .map(|transcript| transcript.text)
+        .map_err(|fault| fault.cause)
 }
 
 fn say(rig: &Rig<dyn LanguageModel>, chain: &mut Chain<dyn LanguageModel>) -> (String, Result<ReplyEnd, Cause>) {

@@ -1,7 +1,8 @@
 //! The recognition worker.
 
 use super::*;
-use crate::audio::pcm::PcmBlock;
+use crate::audio::block::{AudioBlock, Speech};
+use crate::format::Codec;
 use crate::job::Transcript;
 use crate::providers::{About, Call, Recogniser};
 use crate::resilience::choice::Choice;
@@ -12,8 +13,9 @@ use crate::workers::chain::{self, Line, Spec};
 struct Echo;
 
 impl Recogniser for Echo {
-    fn recognise(&mut self, pcm: &[i16], _: &Recognise, call: &Call) -> Result<Transcript, Fault> {
+    fn recognise(&mut self, speech: Speech<'_>, _: &Recognise, call: &Call) -> Result<Transcript, Fault> {
         assert!(call.left() > Duration::ZERO);
+        let pcm = speech.samples();
         let (first, last) = (pcm.first().copied().unwrap_or(0), pcm.last().copied().unwrap_or(0));
         assert_ne!(first, 666, "this recogniser cannot bear it");
         let text = match first {
@@ -39,7 +41,7 @@ impl Rig {
     }
 
     /// Feeds a block, passing until there is room.
-    fn feed(&mut self, block: &PcmBlock) {
+    fn feed(&mut self, block: &AudioBlock) {
         let deadline = self.clock.now() + LONG;
         while !self.pool().feed(block) {
             let now = self.clock.now();
@@ -57,8 +59,8 @@ impl Rig {
     }
 }
 
-fn block(slot: u32, mark: i16, len: u16, last: bool) -> PcmBlock {
-    PcmBlock { ticket: ticket(slot), len, gap: false, last, samples: [mark; limits::PCM_BLOCK_SAMPLES] }
+fn block(slot: u32, mark: i16, len: u16, last: bool) -> AudioBlock {
+    AudioBlock { len, last, words: [mark; limits::PCM_BLOCK_SAMPLES], ..AudioBlock::empty(ticket(slot), Codec::Pcm) }
 }
 
 fn transcript(answers: &[Answer], slot: u32) -> String {
@@ -187,9 +189,9 @@ fn jobs_wait_while_the_model_is_loaded() {
 struct Paced(crossbeam::channel::Receiver<()>);
 
 impl Recogniser for Paced {
-    fn recognise(&mut self, pcm: &[i16], how: &Recognise, call: &Call) -> Result<Transcript, Fault> {
+    fn recognise(&mut self, speech: Speech<'_>, how: &Recognise, call: &Call) -> Result<Transcript, Fault> {
         self.0.recv_timeout(call.left()).map_err(|_| Fault::timeout("recognition"))?;
-        Echo.recognise(pcm, how, call)
+        Echo.recognise(speech, how, call)
     }
 }
 

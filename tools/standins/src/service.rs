@@ -70,12 +70,13 @@ impl Service {
     fn content(&mut self, head: &Head, body: &Body) -> Result<Reply, (u16, String)> {
         match (head.method.as_str(), head.path.as_str(), body) {
             ("POST", "/v1/audio/transcriptions", Body::Form(upload)) => {
-                if upload.ms() == 0 {
-                    return Err((400, "no WAV of PCM16 in the form".to_owned()));
+                let (id, ms) = upload.heard();
+                if ms == 0 {
+                    return Err((400, "neither a WAV of PCM16 nor Ogg-Opus in the form".to_owned()));
                 }
-                self.book.counts.identified += u64::from(upload.id().is_some());
-                let seconds = upload.ms() as f64 / 1_000.0;
-                let text = reply::transcript(upload.id());
+                self.book.counts.identified += u64::from(id.is_some());
+                let seconds = ms as f64 / 1_000.0;
+                let text = reply::transcript(id);
                 let json =
                     serde_json::json!({ "text": text, "language": "english", "duration": seconds, "segments": [] });
                 Ok(Reply::Planned(Content::Document(200, json.to_string()), self.plan(Stage::Asr)))

@@ -1,9 +1,17 @@
-//! An utterance on its way: a WAV in a multipart form, listened to while it comes and kept nowhere.
+//! An utterance on its way, in a multipart form: a WAV, listened to while it comes and kept nowhere, or Ogg-Opus, a sixteenth
+//! as long and listened to when it is complete.
 
 use crate::identity::Listener;
+use ogg::PacketReader;
+use std::io::Cursor;
+use voxlane::audio::opus::{self, Decoder};
 
-/// Bytes in which the WAV must have begun: the form's part head and the WAV's own.
+/// Bytes in which the audio must have begun: the form's part head and the WAV's own.
 const HEAD_BYTES: usize = 8 * 1024;
+/// Bytes of Ogg that are kept: half a minute at 64 kbit/s.
+const OGG_BYTES: usize = 256 * 1024;
+/// Rate at which packets are decoded.
+const OPUS_RATE: u32 = 16_000;
 
 /// What has come of a form.
 pub struct Upload {
@@ -19,6 +27,8 @@ enum State {
     Head(Vec<u8>),
     /// Samples: how many bytes are to come, half a sample, and who listens (until something was heard).
     Samples { left: u64, half: Option<u8>, listener: Option<Box<Listener>> },
+    /// Ogg, and the rest of the form.
+    Ogg(Vec<u8>),
     /// The rest of the form.
     Rest,
 }
@@ -29,14 +39,12 @@ impl Upload {
         Upload { state: State::Head(Vec::new()), id: None, audio_bytes: 0, rate: 16_000 }
     }
 
-    /// Whose tone was heard in it.
-    pub fn id(&self) -> Option<u16> {
-        self.id
-    }
-
-    /// Length of the audio, ms; 0 when there was no WAV.
-    pub fn ms(&self) -> u64 {
-        self.audio_bytes / 2 * 1_000 / u64::from(self.rate.max(1))
+    /// What was heard in it, once it is complete: whose tone, and the length of the audio in ms, 0 when there was none.
+    pub fn heard(&self) -> (Option<u16>, u64) {
+        match &self.state {
+            State::Ogg(bytes) => listen(bytes),
+            _ => (self.id, self.audio_bytes / 2 * 1_000 / u64::from(self.rate.max(1))),
+        }
     }
 
     /// Takes the next bytes of the form.
@@ -44,6 +52,10 @@ impl Upload {
         match &mut self.state {
             State::Head(head) => {
                 head.extend_from_slice(bytes);
+                if let Some(start) = head.windows(4).position(|window| window == b"OggS") {
+                    self.state = State::Ogg(head.split_off(start));
+                    return;
+                }
                 let Some((start, rate, len)) = find_samples(head) else {
                     if head.len() > HEAD_BYTES {
                         self.state = State::Rest;
@@ -81,9 +93,36 @@ impl Upload {
                     self.state = State::Rest;
                 }
             }
+            State::Ogg(all) => {
+                let room = OGG_BYTES.saturating_sub(all.len());
+                all.extend_from_slice(&bytes[..bytes.len().min(room)]);
+            }
             State::Rest => {}
         }
     }
+}
+
+/// Whose tone is in an Ogg-Opus stream, and how many ms it has; what follows its end is passed over.
+fn listen(ogg: &[u8]) -> (Option<u16>, u64) {
+    let (Ok(mut decoder), Some(mut ear)) = (Decoder::new(OPUS_RATE), Listener::new(OPUS_RATE)) else {
+        return (None, 0);
+    };
+    let mut reader = PacketReader::new(Cursor::new(ogg));
+    let (mut id, mut samples, mut pcm) = (None, 0, vec![0; decoder.samples_max()]);
+    while let Ok(Some(packet)) = reader.read_packet() {
+        if !packet.data.starts_with(b"Opus") {
+            samples += opus::packet_samples(&packet.data, OPUS_RATE).unwrap_or(0) as u64;
+            if id.is_none()
+                && let Ok(len) = decoder.decode(&packet.data, &mut pcm)
+            {
+                id = ear.hear(&pcm[..len]);
+            }
+        }
+        if packet.last_in_stream() {
+            break;
+        }
+    }
+    (id, samples * 1_000 / u64::from(OPUS_RATE))
 }
 
 /// Where the samples of a mono PCM16 WAV begin, their rate and length in bytes.

@@ -2,6 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use voxlane::audio::block::{Speech, pack};
+use voxlane::audio::opus::{ENCODED_BYTES_MAX, Encoder, EncoderSettings};
 use voxlane::format::{Codec, Lang, ReplyFormat};
 use voxlane::job::{Cancel, Converse, Recognise, ReplyEnd, Role, Said, Speak};
 use voxlane::providers::http::{HttpClient, HttpConfig};
@@ -41,9 +43,25 @@ fn call(ms: u64) -> Call {
 }
 
 fn recognise(service: Service, pcm: &[i16], ms: u64) -> Result<String, Fault> {
+    hear(service, Speech::Samples(pcm), ms)
+}
+
+fn hear(service: Service, speech: Speech<'_>, ms: u64) -> Result<String, Fault> {
     let config = AsrConfig { service, language: None, language_unknown: None, verbose: false };
     let how = Recognise { language: None, hint: Lang::EN };
-    OpenAiAsr::new(config)?.recognise(pcm, &how, &call(ms)).map(|said| said.text)
+    OpenAiAsr::new(config)?.recognise(speech, &how, &call(ms)).map(|said| said.text)
+}
+
+/// As a device's packets.
+fn packets(pcm: &[i16]) -> Vec<i16> {
+    let mut encoder = Encoder::with(EncoderSettings { complexity: 5, ..EncoderSettings::device(16_000) }).unwrap();
+    let (mut packet, mut words, mut all) = ([0; ENCODED_BYTES_MAX], Vec::new(), Vec::new());
+    for frame in pcm.chunks_exact(960) {
+        let len = encoder.encode(frame, &mut packet).unwrap();
+        pack(&packet[..len], &mut words);
+        all.extend_from_slice(&words);
+    }
+    all
 }
 
 fn converse(service: Service, text: &str, ms: u64) -> (Result<ReplyEnd, Fault>, String) {
@@ -100,10 +118,12 @@ fn an_identity_goes_through_all_three() {
                 assert!((4_500..6_500).contains(&ms), "{encoding:?}: {ms} ms");
             }
         }
+        let heard = hear(service.clone(), Speech::Packets(&packets(&utterance(Some(7)))), LONG).unwrap();
+        assert_eq!(identity::find(&heard), Some(7), "{heard}");
         let heard = recognise(service.clone(), &utterance(None), LONG).unwrap();
         assert_eq!(identity::find(&heard), None);
         let lag = handle.lag();
-        assert_eq!((lag.requests, lag.identified, lag.refused_requests), ([4, 3, 9], 3, 0));
+        assert_eq!((lag.requests, lag.identified, lag.refused_requests), ([5, 3, 9], 4, 0));
         assert!(lag.connections_max <= 6, "connections are kept: {}", lag.connections_max);
         handle.stop();
     }
@@ -221,7 +241,7 @@ fn what_is_no_request_is_refused_and_the_others_go_on() {
         ("/v1/chat/completions", "{", "HTTP/1.1 400"),
         ("/v1/chat/completions", r#"{"messages":3}"#, "HTTP/1.1 400"),
         ("/v1/audio/speech", r#"{"input":"a","response_format":"flac"}"#, "none of wav, pcm, opus"),
-        ("/v1/audio/transcriptions", "no form", "no WAV"),
+        ("/v1/audio/transcriptions", "no form", "neither a WAV"),
         ("/v1/embeddings", "{}", "HTTP/1.1 404"),
     ] {
         let (answer, _) = listen(&handle, path, body);

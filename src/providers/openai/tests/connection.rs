@@ -1,4 +1,5 @@
 use super::*;
+use crate::audio::block::Speech;
 use crate::format::Lang;
 use crate::job::Recognise;
 use crate::limits;
@@ -14,7 +15,7 @@ fn asr(service: Service) -> OpenAiAsr {
 }
 
 fn hear(asr: &mut OpenAiAsr, call: &Call) -> Result<String, Fault> {
-    asr.recognise(&[100; 4_800], &Recognise { language: None, hint: Lang::EN }, call).map(|t| t.text)
+    asr.recognise(Speech::Samples(&[100; 4_800]), &Recognise { language: None, hint: Lang::EN }, call).map(|t| t.text)
 }
 
 fn text(text: &str) -> Vec<Step> {

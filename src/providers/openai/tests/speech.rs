@@ -1,4 +1,5 @@
 use super::*;
+use crate::audio::block::Speech;
 use crate::format::{Lang, ReplyFormat};
 use crate::job::{Recognise, Speak, Transcript};
 use crate::limits;
@@ -14,7 +15,7 @@ fn recognise(stub: &Stub, samples: usize, language: Option<Lang>, unknown: Optio
     let language_unknown = unknown.map(str::to_owned);
     let config = AsrConfig { service: service(stub), language: None, language_unknown, verbose: unknown.is_some() };
     let mut asr = OpenAiAsr::new(config).unwrap();
-    asr.recognise(&vec![257; samples], &Recognise { language, hint: Lang::EN }, &call(LONG))
+    asr.recognise(Speech::Samples(&vec![257; samples]), &Recognise { language, hint: Lang::EN }, &call(LONG))
 }
 
 fn json(text: &str) -> Vec<Step> {

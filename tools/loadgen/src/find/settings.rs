@@ -29,6 +29,14 @@ pub enum Tts {
 }
 
 impl Tts {
+    /// What is sent to recognition: where the reply is passed through, so is the utterance.
+    fn upload(self) -> &'static str {
+        match self {
+            Tts::Pcm => "wav",
+            Tts::Opus => "opus",
+        }
+    }
+
     /// As on the command line and in the server's configuration.
     pub fn word(self) -> &'static str {
         match self {
@@ -51,11 +59,12 @@ impl Settings {
             "[listen]\ndevice = \"127.0.0.1:0\"\nhttp = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n\
              [shards]\ncount = {shards}\n\
              [session]\nidle_s = 0\ngreeting = false\n\
-             [asr]\n{service}language = \"en\"\n\
+             [asr]\n{service}language = \"en\"\nupload = \"{}\"\n\
              [llm]\n{service}\
              [tts]\n{service}format = \"{}\"\nrate = 24000\nopus_complexity = {complexity}\ncache_mb = 0\n\
              [limits]\nconnections = {connections}\nconnections_per_address = 0\ndrain_s = 1\n\
              [log]\nlevel = \"warn\"\n",
+            self.tts.upload(),
             self.tts.word()
         )
     }

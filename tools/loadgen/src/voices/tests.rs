@@ -145,7 +145,7 @@ fn the_tone_before_speech_is_heard_by_the_recogniser_and_delays_nothing() {
             edges.extend(heard.edge.map(|edge| (f64::from(at), edge)));
             if !edges.is_empty() {
                 ear.pour(Ticket::default(), &mut |block| {
-                    kept.extend_from_slice(block.pcm());
+                    kept.extend_from_slice(block.words());
                     true
                 });
             }
