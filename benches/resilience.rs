@@ -4,7 +4,6 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use std::hint::black_box;
 use std::sync::Arc;
 use voxlane::audio::block::Speech;
-use voxlane::audio::block::Speech;
 use voxlane::format::Lang;
 use voxlane::job::{Cancel, Recognise, Stage, Transcript};
 use voxlane::metrics::registry::{Home, Registry};

@@ -9,10 +9,12 @@ use voxlane::audio::opus::{Decoder, EncoderSettings};
 use voxlane_standins::profile::Profile;
 use voxlane_standins::{Config, Handle, Standins, identity};
 
+/// Where replies are passed on as they come, so are utterances.
 fn rig(standins: &Handle, format: &str) -> Rig {
+    let upload = if format == "opus" { r#""opus""# } else { r#""wav""# };
     let (openai, url, model, format) =
         (r#""openai""#, format!("{:?}", standins.base_url()), r#""standin""#, format!("{format:?}"));
-    let mut overrides = vec![("tts.format", format.as_str()), ("tts.rate", "24000")];
+    let mut overrides = vec![("tts.format", format.as_str()), ("tts.rate", "24000"), ("asr.upload", upload)];
     for [provider, address, name] in [
         ["asr.provider", "asr.base_url", "asr.model"],
         ["llm.provider", "llm.base_url", "llm.model"],

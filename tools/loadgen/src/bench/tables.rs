@@ -17,8 +17,7 @@ pub struct Section {
 }
 
 /// How replies come, as in the names of steps, and in words.
-pub const REPLIES: [(&str, &str); 2] =
-    [("encoded", "encoded here, 24 kHz"), ("passed", "the voice's own Opus, passed on")];
+pub const REPLIES: [(&str, &str); 2] = [("encoded", "encoded here, 24 kHz"), ("passed", "Opus passed on, both ways")];
 /// Loads at which latency is taken, percent of the server's core.
 pub const LEVELS: [u32; 2] = [50, 85];
 

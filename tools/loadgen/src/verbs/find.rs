@@ -32,7 +32,8 @@ Usage:
 Without --url it starts the server beside itself on a core of its own, stand-ins for the services and devices on the others, on free
 ports of this machine. Conversations are those of the design: 3 s of speech, about 5 s of reply, 0.9 s between, Opus both ways.
 
-  --tts pcm|opus         the voice gives samples, which the server encodes, or Opus packets, which it passes on (pcm)
+  --tts pcm|opus         the voice gives samples, which the server encodes, or Opus packets, which it passes on, as it does
+                         those of an utterance to recognition (pcm)
   --profile R1|R2|R3     stand-ins: without delay, realistic, hostile (R2)
   --slo PROMISE          what must hold; the default is printed at the start
   --shards N             threads that own devices (1); two need three cores
