@@ -292,8 +292,8 @@ fn queue_with_another(
 struct Other;
 
 impl Recogniser for Other {
-    fn recognise(&mut self, pcm: &[i16], how: &Recognise, call: &Call) -> Result<Transcript, Fault> {
-        let heard = Echo.recognise(pcm, how, call)?;
+    fn recognise(&mut self, speech: Speech<'_>, how: &Recognise, call: &Call) -> Result<Transcript, Fault> {
+        let heard = Echo.recognise(speech, how, call)?;
         Ok(Transcript { text: format!("other: {}", heard.text.trim()), ..heard })
     }
 }
@@ -301,7 +301,7 @@ impl Recogniser for Other {
 struct Broken;
 
 impl Recogniser for Broken {
-    fn recognise(&mut self, _: &[i16], _: &Recognise, _: &Call) -> Result<Transcript, Fault> {
+    fn recognise(&mut self, _: Speech<'_>, _: &Recognise, _: &Call) -> Result<Transcript, Fault> {
         Err(Fault::new(Cause::Refused, "broken"))
     }
 }
