@@ -186,11 +186,11 @@ fn search(options: &Options) -> End {
     };
     println!("{text}({:.0} s)", began.elapsed().as_secs_f64());
     let files = [
-        (&options.json, json_of(options, &stage, &answer, &told).to_string()),
-        (&options.run, answer.best.as_ref().map_or(String::new(), |best| best.outcome.json())),
+        (&options.json, Some(json_of(options, &stage, &answer, &told).to_string())),
+        (&options.run, answer.best.as_ref().map(|best| best.outcome.json())),
     ];
     for (file, content) in files {
-        if let Some(file) = file
+        if let (Some(file), Some(content)) = (file, content)
             && let Err(e) = std::fs::write(file, content)
         {
             return End::Failed(format!("{}: {e}", file.display()));
