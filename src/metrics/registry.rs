@@ -117,7 +117,7 @@ impl Registry {
     }
 
     /// What the threads of each home have used so far, in the order of [`Registry::sums`]. Asks the system about each thread:
-    /// some 10 µs for each.
+    /// some 10 µs for each that has run since, half a µs for each other.
     pub fn spent(&self) -> Vec<Spent> {
         let mut all: BTreeMap<Home, Spent> = BTreeMap::new();
         // Not copied out of the lock: a second holder would make an ended thread's panel look alive.
