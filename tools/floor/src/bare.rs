@@ -51,6 +51,8 @@ pub struct Calls {
     pub service_writes: u64,
     /// Waits for the timer, and polls: two in each millisecond, whatever the number of conversations.
     pub waits: u64,
+    /// Packets that came while we listened.
+    pub packets_heard: u64,
     pub decodes: u64,
     pub encodes: u64,
     pub detections: u64,
@@ -67,6 +69,7 @@ impl Calls {
             service_reads: self.service_reads - before.service_reads,
             service_writes: self.service_writes - before.service_writes,
             waits: self.waits - before.waits,
+            packets_heard: self.packets_heard - before.packets_heard,
             decodes: self.decodes - before.decodes,
             encodes: self.encodes - before.encodes,
             detections: self.detections - before.detections,
@@ -87,7 +90,7 @@ pub struct Round {
 impl Round {
     /// Turns that were done, by the packets that were heard: about one of each conversation.
     pub fn turns(&self, duty: Duty) -> f64 {
-        self.calls.decodes as f64 / f64::from(duty.listening)
+        self.calls.packets_heard as f64 / f64::from(duty.listening)
     }
 }
 
@@ -260,15 +263,18 @@ impl Server {
             if conversation.heard > conversation.duty.listening {
                 continue;
             }
-            let mut pcm = [0; HEARD_FRAME];
-            let samples = conversation.decoder.decode(packet, &mut pcm);
-            self.calls.decodes += 1;
-            if self.detects {
-                std::hint::black_box(conversation.detector.hear(&pcm[..samples]));
-                self.calls.detections += 1;
+            self.calls.packets_heard += 1;
+            if conversation.duty.is_decoded(conversation.heard, self.plan.is_pass_through()) {
+                let mut pcm = [0; HEARD_FRAME];
+                let samples = conversation.decoder.decode(packet, &mut pcm);
+                self.calls.decodes += 1;
+                if self.detects {
+                    std::hint::black_box(conversation.detector.hear(&pcm[..samples]));
+                    self.calls.detections += 1;
+                }
             }
             if conversation.heard == conversation.duty.listening {
-                conversation.unsent = conversation.duty.asr_ask();
+                conversation.unsent = conversation.duty.asr_ask(self.plan.is_pass_through());
                 conversation.ask(&mut self.calls)?;
                 // The reply begins one frame after its messages.
                 let due = self.now + u64::from(conversation.duty.waiting - 1) * FRAME_MS;

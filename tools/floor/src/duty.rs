@@ -58,9 +58,16 @@ impl Duty {
         self.speaking / SENTENCES
     }
 
-    /// Bytes of the request for a transcript: a multipart form with a WAV.
-    pub fn asr_ask(self) -> usize {
-        450 + 44 + self.listening as usize * HEARD_FRAME * 2
+    /// Bytes of the request for a transcript: a multipart form with a WAV, or with the packets as they came.
+    pub fn asr_ask(self, pass_through: bool) -> usize {
+        let listening = self.listening as usize;
+        450 + if pass_through { 150 + listening * (1 + HEARD_PACKET) } else { 44 + listening * HEARD_FRAME * 2 }
+    }
+
+    /// Whether the `nth` packet that is heard, from 1, is decoded: all where samples are sent on, else every fourth, as many as a
+    /// detector of voice can hardly do without.
+    pub fn is_decoded(self, nth: u32, pass_through: bool) -> bool {
+        !pass_through || nth % 4 == 1
     }
 
     /// Bytes of a sentence's audio, head included.
@@ -72,6 +79,8 @@ impl Duty {
 /// Samples per second, and samples of a frame, of what we hear.
 pub const HEARD_RATE: u32 = 16_000;
 pub const HEARD_FRAME: usize = 960;
+/// Bytes of a device's packet, on average.
+const HEARD_PACKET: usize = 90;
 /// Of what we say.
 pub const SAID_RATE: u32 = 24_000;
 pub const SAID_FRAME: usize = 1_440;
@@ -136,7 +145,7 @@ impl Shown {
             frame_ms: FRAME_MS,
             sentences_per_turn: SENTENCES,
             tokens_per_turn: TOKENS,
-            service_bytes_out: duty.asr_ask() + LLM_ASK + sentences * TTS_ASK,
+            service_bytes_out: duty.asr_ask(pass_through) + LLM_ASK + sentences * TTS_ASK,
             service_bytes_in: ASR_ANSWER + answer + sentences * duty.sentence_bytes(pass_through),
         }
     }

@@ -116,15 +116,24 @@ mod tests {
         for pass_through in [false, true] {
             let effort = codec::Effort { complexity: 0, is_light: true };
             let options = RunOptions { duty, conversations: 3, seconds: 1, effort, pass_through, json: true };
-            let mut rounds = 0;
-            let report = measure(options, &mut |_| rounds += 1).expect("it runs");
+            let mut tries = 0;
+            // A machine that does other things may not keep to the schedule: then the floor says so, and it is tried again.
+            let (rounds, report) = loop {
+                let mut rounds = 0;
+                tries += 1;
+                match measure(options, &mut |_| rounds += 1) {
+                    Ok(report) => break (rounds, report),
+                    Err(why) => assert!(tries < 6, "{why}"),
+                }
+            };
             assert_eq!((rounds, report.rounds), (2, 2));
             let turn = report.per_turn;
             // A round may begin while a packet is under way.
             let close = |value: f64, expected: f64| (value - expected).abs() <= 1.0;
-            assert!(close(turn.decodes, 17.0) && close(turn.packets_out, 12.0), "{turn:?}");
+            let decoded = if pass_through { 5.0 } else { 17.0 };
+            assert!(close(turn.decodes, decoded) && close(turn.packets_out, 12.0), "{turn:?}");
             assert!(close(turn.encodes, if pass_through { 0.0 } else { 12.0 }), "{turn:?}");
-            assert!(close(turn.detections * 2.0, 17.0), "only in every second round: {turn:?}");
+            assert!(close(turn.detections * 2.0, decoded), "only in every second round: {turn:?}");
             // Requests: a transcript, an answer, three sentences.
             assert!(close(turn.service_writes, 5.0), "{turn:?}");
             assert!(report.with_detection.cpu_us_per_turn > 0.0 && report.without_detection.cpu_us_per_turn > 0.0);

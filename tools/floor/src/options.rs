@@ -18,7 +18,7 @@ run:
   --effort full:N|light:N  how replies are encoded, at complexity N: as libopus likes, or CELT alone, as the server does under
                        load (voxlane-load find says which); default full:5
   --complexity N       the same as --effort full:N
-  --pass-through       the service sends Opus packets: nothing is encoded
+  --pass-through       the service takes and sends Opus packets: nothing is encoded, every fourth packet decoded
   --listening N        packets of a turn that are heard; default 67 of 60 ms: 3 s of speech, 1 s of quiet
   --waiting N          that come while services work, at least 14; default 17
   --speaking N         packets of a reply, a multiple of 12; default 84

@@ -25,6 +25,8 @@ pub struct Punctuality {
 /// Devices and services of all conversations.
 pub struct Peer {
     duty: Duty,
+    /// Bytes of the request for a transcript.
+    asr_ask: usize,
     ends: Vec<End>,
     poll: Poll,
     /// What is to be written when: nanoseconds since the beginning, whose, what.
@@ -75,7 +77,7 @@ pub fn connect(count: usize, duty: Duty) -> io::Result<(Vec<Sockets>, Vec<Socket
     let (mut near, mut far) = (Vec::with_capacity(count), Vec::with_capacity(count));
     for _ in 0..count {
         // As the server has it for devices; for a request, that it goes in one write.
-        let (device, ask, voice) = (pair(8_192)?, pair(2 * duty.asr_ask())?, pair(8_192)?);
+        let (device, ask, voice) = (pair(8_192)?, pair(2 * duty.asr_ask(false))?, pair(8_192)?);
         near.push(Sockets { device: device.0, ask: ask.0, voice: voice.0 });
         far.push(Sockets { device: device.1, ask: ask.1, voice: voice.1 });
     }
@@ -98,6 +100,7 @@ impl Peer {
         let listen = br#"{"session_id":"","type":"listen","state":"start","mode":"auto"}"#;
         Ok(Peer {
             duty,
+            asr_ask: duty.asr_ask(pass_through),
             ends,
             poll,
             agenda: BinaryHeap::new(),
@@ -188,7 +191,7 @@ impl Peer {
 
     /// Takes what has come; a request that is complete is answered later.
     fn read(&mut self, began: Instant, token: usize) -> io::Result<()> {
-        let (n, which, asr_ask) = (token / 3, token % 3, self.duty.asr_ask());
+        let (n, which, asr_ask) = (token / 3, token % 3, self.asr_ask);
         let end = &mut self.ends[n];
         let socket = match which {
             0 => &mut end.sockets.device,

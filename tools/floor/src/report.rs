@@ -279,7 +279,7 @@ mod tests {
         Round {
             with_detection,
             cpu: Duration::from_millis(ms),
-            calls: Calls { decodes: 10 * u64::from(Duty::default().listening), ..Calls::default() },
+            calls: Calls { packets_heard: 10 * u64::from(Duty::default().listening), ..Calls::default() },
         }
     }
 
