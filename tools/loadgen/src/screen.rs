@@ -73,6 +73,11 @@ impl Screen {
         put(&out);
     }
 
+    /// Whether it is drawn in place. Those who tell a line of their own every few seconds need no others.
+    pub fn is_drawn(&self) -> bool {
+        self.is_drawn
+    }
+
     /// Takes away what stands there: something else will be printed.
     pub fn clear(&mut self) {
         if self.lines > 0 {

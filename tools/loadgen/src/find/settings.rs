@@ -1,7 +1,10 @@
 //! The configuration of the server that a search starts: everything but the providers, which are the stand-ins, as anybody would
 //! have it. Written as a file, so that the person can take it and repeat the run by hand.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use voxlane::config::Environment;
+use voxlane::config::mistake::nearest;
 use voxlane::config::reader::variable;
 
 /// What the server is told.
@@ -95,10 +98,25 @@ pub fn assignment(text: &str) -> Result<(String, String), String> {
     let parts = text.split_once('=').and_then(|(name, value)| Some((name.trim().split_once('.')?, value.trim())));
     match parts {
         Some(((section, key), value)) if !section.is_empty() && !key.is_empty() => {
+            known_section(section)?;
             Ok((variable(section, key), value.to_owned()))
         }
         _ => Err(format!("--set wants section.key=value, as in vad.silence_ms=350, not {text}")),
     }
+}
+
+/// Keys that are wrong are told by the server, which may be of another version; a section that it does not have is no variable of
+/// its, and would be passed over in silence.
+fn known_section(section: &str) -> Result<(), String> {
+    let loaded = voxlane::config::parse(None, &Environment::new()).map_err(|e| e.to_string())?;
+    let sections: BTreeSet<&str> = loaded.keys.iter().map(|known| known.section).collect();
+    if sections.contains(section) {
+        return Ok(());
+    }
+    let near =
+        nearest(section, sections.iter().copied()).map_or(String::new(), |near| format!("; did you mean {near}?"));
+    let all: Vec<&str> = sections.into_iter().collect();
+    Err(format!("--set {section}.…: the configuration has no section {section}{near} It has {}", all.join(", ")))
 }
 
 #[cfg(test)]
@@ -132,6 +150,8 @@ mod tests {
         let read = |text| assignment(text);
         assert_eq!(read("vad.silence_ms=350"), Ok(("VOXLANE_VAD_SILENCE_MS".into(), "350".into())));
         assert_eq!(read("llm.persona = a=b"), Ok(("VOXLANE_LLM_PERSONA".into(), "a=b".into())));
+        // The server would pass over it in silence, and the search would be of something else than was asked for.
+        assert!(assignment("vadd.silence_ms=350").unwrap_err().contains("no section vadd; did you mean vad?"));
         for wrong in ["silence_ms=350", "vad.silence_ms", ".x=1", "vad.=1"] {
             assert!(read(wrong).unwrap_err().contains(wrong), "{wrong}");
         }

@@ -44,6 +44,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> End {
         }
         Err(why) => return End::Misuse(why),
     };
+    let watched = [&plan.a, &plan.b].map(|side| super::can_begin(&[&plan.json], side.pid, side.stats));
+    if let Some(why) = watched.into_iter().find_map(Result::err) {
+        return End::Misuse(why);
+    }
     match compare(&plan) {
         Ok((comparison, is_interrupted)) => {
             print!("{}", comparison.table());
@@ -74,7 +78,12 @@ fn compare(pair: &Pair) -> Result<(Comparison, bool), String> {
     let live = Arc::new(Live::default());
     let _interrupt = Interrupt::of(&live)?;
     let screen = RefCell::new(Screen::open(""));
-    let look = |_: u32, glance: &Glance| screen.borrow_mut().show(glance);
+    let look = |_: u32, glance: &Glance| {
+        let mut screen = screen.borrow_mut();
+        if screen.is_drawn() {
+            screen.show(glance);
+        }
+    };
     let measure = |options: &Options| -> Result<Probe, String> {
         // A server of its own for every probe: nothing is left of the one before.
         let stage = set_up(options)?;

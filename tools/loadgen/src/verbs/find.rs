@@ -119,6 +119,9 @@ fn search(options: &Options) -> End {
         Ok(floor) => floor,
         Err(why) => return End::Misuse(why),
     };
+    if let Err(why) = super::can_begin(&[&options.json, &options.run], options.pid, options.stats) {
+        return End::Misuse(why);
+    }
     let slo = options.slo.clone().unwrap_or_else(|| default_slo(&options.profile));
     // Before the stage, so that it outlives it: the second Ctrl-C does not wait for the server's end.
     let live = Arc::new(Live::default());
@@ -142,7 +145,9 @@ fn search(options: &Options) -> End {
     let look = |n: u32, glance: &Glance| {
         let mut screen = screen.borrow_mut();
         screen.set_title(&format!("{n} conversations"));
-        screen.show(glance);
+        if screen.is_drawn() {
+            screen.show(glance);
+        }
     };
     let services = stage.services.as_ref();
     let before = RefCell::new(services.map(Handle::lag));

@@ -89,6 +89,9 @@ pub fn run(verb: Verb, arguments: impl IntoIterator<Item = OsString>) -> End {
         }
         Err(why) => return End::Misuse(why),
     };
+    if let Err(why) = super::can_begin(&[&options.json], options.pid, options.stats) {
+        return End::Misuse(why);
+    }
     // Until all has been told: who does not want to wait for that presses Ctrl-C once more.
     let live = Arc::new(Live::default());
     let _interrupt = match Interrupt::of(&live) {
