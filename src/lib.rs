@@ -53,13 +53,13 @@
 //! | `resilience` | values |
 //! | `log` | values |
 //! | `job` | values, audio::block, resilience::fault |
-//! | `lanes` | values, job, audio::block |
+//! | `lanes` | values, job, audio::block, resilience::fault |
 //! | `session` | values, wire, audio, job, resilience::fault |
 //! | `memory` | values, session, lanes, metrics |
 //! | `net` | values, metrics |
 //! | `providers` | values, job, audio, resilience::fault |
 //! | `workers` | values, job, lanes, audio, providers, resilience, metrics |
-//! | `shard` | values, net, wire, session, audio, lanes, job, resilience::fault, resilience::admission, metrics |
+//! | `shard` | values, net, wire, session, audio, lanes, job, resilience, metrics |
 //! | `admin` | values, wire, metrics |
 //! | `config` | values, audio, session, resilience, memory::cleaning, log::store |
 //! | `cli` | config::mistake |

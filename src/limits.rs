@@ -76,6 +76,10 @@ pub const BACKLOG_ITEMS: usize = 8_192;
 pub const BACKLOG_BYTES: usize = 2 * 1024 * 1024;
 /// How long one pass works on read packets before it looks at the rest of the world again.
 pub const PASS_SLICE: Duration = Duration::from_millis(4);
+/// A pass of a shard's loop beyond this is counted and, now and then, told of: a third of a frame, five times a full slice.
+pub const LONG_PASS: Duration = Duration::from_millis(20);
+/// A pass that is still going on after this long is told of by somebody else: it may never end.
+pub const STUCK_PASS: Duration = Duration::from_secs(1);
 /// Connections a shard accepts in one pass: 64 at about 10 µs each stay below a millisecond.
 pub const ACCEPTS_PER_PASS: usize = 64;
 /// Connections a shard reads from in one pass.

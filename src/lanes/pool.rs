@@ -15,6 +15,7 @@ use crate::audio::block::AudioBlock;
 use crate::ids::Ticket;
 use crate::job::{Answer, Failure, Job, Outcome, Stage};
 use crate::limits;
+use crate::resilience::fault::DIED;
 use crate::time::{Duration, Instant};
 use crossbeam::channel::Receiver;
 use ringbuf::traits::{Consumer, Observer, Producer};
@@ -213,6 +214,22 @@ impl Pool {
         let untaken = lanes.filter(|lane| !lane.orders.is_empty()).map(|lane| now.since(lane.given_at)).max();
         let waiting = self.waiting.oldest().map(|since| now.since(since));
         (untaken.unwrap_or_default(), waiting.unwrap_or_default())
+    }
+
+    /// After its reader has panicked: whatever was being looked at is looked at again, and everybody is rung who may wait for us.
+    pub fn look_again(&mut self) {
+        self.due.clear();
+        for &slot in &self.present {
+            self.ready[slot as usize / 64] |= 1 << (slot % 64);
+            let Some(lane) = self.lanes[slot as usize].as_deref_mut() else { continue };
+            lane.due = false;
+            mark_due(&mut self.due, lane);
+        }
+        let lanes = &self.lanes;
+        self.hearing.retain(|ticket, slot| {
+            let lane = lanes[*slot as usize].as_deref();
+            lane.is_some_and(|lane| lane.given.iter().any(|given| given.ticket == *ticket))
+        });
     }
 
     // --- answers --------------------------------------------------------------------------------------------------------
@@ -424,6 +441,6 @@ fn forget(lane: &mut ShardEnd, over: Given, hearing: &mut HashMap<Ticket, u16>) 
 
 /// The answer of a worker that cannot give one any more.
 fn lost(stage: Stage, given: Given) -> Answer {
-    let failure = Failure::internal(stage, given.sentence, "the worker died");
+    let failure = Failure::internal(stage, given.sentence, DIED);
     Answer::new(given.ticket, Outcome::Failed(Box::new(failure)))
 }

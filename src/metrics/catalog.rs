@@ -153,7 +153,12 @@ catalog! {
         ShedDevices => "voxlane_shed_total", r#"what="connection""#, "What was refused or given up because of too much load.";
         ShedTurns => "voxlane_shed_total", r#"what="turn""#, "What was refused or given up because of too much load.";
         ShedIdlers => "voxlane_shed_total", r#"what="idle_connection""#, "What was refused or given up because of too much load.";
+        EndedByPanic => "voxlane_ended_total", r#"cause="panic""#, "Connections that ended, by cause.";
         // --- the shard itself
+        SessionPanics => "voxlane_panics_total", r#"what="session""#, "Panics by what they ended: one session, or all of a shard.";
+        ShardPanics => "voxlane_panics_total", r#"what="shard""#, "Panics by what they ended: one session, or all of a shard.";
+        Quarantined => "voxlane_quarantined_total", "", "Devices sent away whose sessions had broken something twice.";
+        LongPasses => "voxlane_long_passes_total", "", "Passes of a shard's loop that took more than 20 ms.";
         DescriptorsOut => "voxlane_accept_pauses_total", "", "Times that accepting rested because the process had no file descriptor left.";
         HandedOver => "voxlane_handed_over_total", "", "Connections given to an emptier shard.";
         LettersLost => "voxlane_letters_lost_total", "", "Letters between shards that found the mailbox full.";

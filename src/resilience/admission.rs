@@ -18,7 +18,7 @@
 //! queue that becomes shorter already is left alone, and one that is very long is emptied first.
 
 use crate::time::{Duration, Instant};
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// Between two looks.
 pub const LOOK: Duration = Duration::from_millis(100);
@@ -294,17 +294,62 @@ impl Limit {
     }
 }
 
-/// What the shards of a process tell everybody else of their load, and are told of memory: a few words without a lock.
+/// What a shard's loop is at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+#[allow(missing_docs, reason = "the words say it")]
+pub enum Step {
+    #[default]
+    Wait,
+    Frames,
+    Accept,
+    Read,
+    Answers,
+    Timers,
+    Errands,
+    Write,
+}
+
+impl Step {
+    const ALL: [Step; 8] =
+        [Step::Wait, Step::Frames, Step::Accept, Step::Read, Step::Answers, Step::Timers, Step::Errands, Step::Write];
+
+    /// The words for it in the log.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Step::Wait => "waiting",
+            Step::Frames => "sending frames that are due",
+            Step::Accept => "accepting",
+            Step::Read => "reading and handling what devices sent",
+            Step::Answers => "taking answers of workers",
+            Step::Timers => "calling those whose time has come",
+            Step::Errands => "handing jobs to workers",
+            Step::Write => "writing",
+        }
+    }
+}
+
+/// What the shards of a process tell everybody else of their load and of what they are at, and are told of memory: a few words
+/// without a lock.
 #[derive(Debug)]
 pub struct Board {
     levels: Box<[AtomicU8]>,
+    steps: Box<[AtomicU8]>,
+    /// When the pass under way began, µs; 0 while there is none.
+    passes: Box<[AtomicU64]>,
     memory_percent: AtomicU32,
 }
 
 impl Board {
     /// For so many shards.
     pub fn new(shards: usize) -> Board {
-        Board { levels: (0..shards.max(1)).map(|_| AtomicU8::new(0)).collect(), memory_percent: AtomicU32::new(0) }
+        let bytes = || (0..shards.max(1)).map(|_| AtomicU8::new(0)).collect();
+        Board {
+            levels: bytes(),
+            steps: bytes(),
+            passes: (0..shards.max(1)).map(|_| AtomicU64::new(0)).collect(),
+            memory_percent: AtomicU32::new(0),
+        }
     }
 
     /// A shard's level from now on.
@@ -317,6 +362,35 @@ impl Board {
     /// The highest level of all shards.
     pub fn level(&self) -> Level {
         Level::of_number(self.levels.iter().map(|cell| cell.load(Relaxed)).max().unwrap_or(0))
+    }
+
+    /// A shard's pass begins, or is over (`None`).
+    pub fn tell_pass(&self, shard: usize, began: Option<Instant>) {
+        if let Some(cell) = self.passes.get(shard) {
+            cell.store(began.map_or(0, |began| began.as_us().max(1)), Relaxed);
+        }
+    }
+
+    /// What a shard is at from now on.
+    pub fn tell_step(&self, shard: usize, step: Step) {
+        if let Some(cell) = self.steps.get(shard) {
+            cell.store(step as u8, Relaxed);
+        }
+    }
+
+    /// What a shard was at last.
+    pub fn step(&self, shard: usize) -> Step {
+        let number = self.steps.get(shard).map_or(0, |cell| cell.load(Relaxed));
+        Step::ALL.get(usize::from(number)).copied().unwrap_or_default()
+    }
+
+    /// Shards in a pass that began at least so long ago: which, when it began, and what it is at.
+    pub fn stuck(&self, now: Instant, least: Duration) -> impl Iterator<Item = (usize, Instant, Step)> {
+        let began = self.passes.iter().map(|cell| cell.load(Relaxed)).enumerate().filter(|(_, us)| *us != 0);
+        let began = began.map(|(shard, us)| (shard, Instant::from_us(us)));
+        began
+            .filter(move |(_, began)| now.since(*began) >= least)
+            .map(|(shard, began)| (shard, began, self.step(shard)))
     }
 
     /// Memory of the process is so much of its budget, per cent.

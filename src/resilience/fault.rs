@@ -53,6 +53,11 @@ impl Cause {
     }
 }
 
+/// What a fault says of a provider that panicked.
+pub const PANICKED: &str = "the provider panicked";
+/// What a failure says of a worker that died.
+pub const DIED: &str = "the worker died";
+
 /// A classified failure with a detail for the log. The detail holds no secret and no user text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -65,6 +70,11 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// Whether a thread fell over this job: not a service's failure, and with the same job it may well happen again.
+    pub fn is_crash(&self) -> bool {
+        self.cause == Cause::Internal && [PANICKED, DIED].contains(&&*self.detail)
+    }
+
     /// A failure of the given cause.
     pub fn new(cause: Cause, detail: impl Into<Box<str>>) -> Fault {
         Fault { cause, detail: detail.into(), retry_after: None }

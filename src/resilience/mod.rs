@@ -17,6 +17,7 @@ pub mod choice;
 pub mod crowd;
 pub mod fault;
 pub mod ladder;
+pub mod quarantine;
 pub mod retry;
 
 /// A share of `whole`, from nothing to all of it, as the dice (any 64 bits) say.

@@ -147,7 +147,7 @@ impl Server {
         let asr_rules =
             AsrRules { is_local: asr_is_local, has_model: asr_has_model, size: asr_size, budget: asr_budget };
         let board = Arc::new(Board::new(limits::SHARDS));
-        let watchdog = Watchdog::start(config.limits.memory_mb, board.clone(), &registry).map_err(no_thread)?;
+        let watchdog = Watchdog::start(config.limits.memory_mb, board.clone(), clock, &registry).map_err(no_thread)?;
         let rows = Rows { config, clock, registry: &registry, board: &board };
         let asr = rows.row(Stage::Asr, asr, asr_rules.budget);
         let behind = Behind::of(&asr);

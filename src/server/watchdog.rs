@@ -1,9 +1,11 @@
-//! The thread that looks once a second at what nobody inside the server can see of itself: how much of its memory budget the
-//! process uses. Admission hears of it (`resilience::admission`).
+//! The thread that looks once a second at what shards cannot see of themselves: how much of its memory budget the process uses, of
+//! which admission hears (`resilience::admission`), and whether a shard is stuck in a pass of its loop.
 
+use crate::limits;
 use crate::metrics::process::Usage;
 use crate::metrics::registry::{Probe, Registry};
 use crate::resilience::admission::Board;
+use crate::time::{Clock, Instant};
 use crossbeam::channel::{RecvTimeoutError, Sender, bounded};
 use std::io;
 use std::sync::Arc;
@@ -27,7 +29,7 @@ impl Watchdog {
     ///
     /// # Errors
     /// The system gives no thread.
-    pub fn start(budget_mb: u64, board: Arc<Board>, registry: &Registry) -> io::Result<Watchdog> {
+    pub fn start(budget_mb: u64, board: Arc<Board>, clock: Clock, registry: &Registry) -> io::Result<Watchdog> {
         let budget = Arc::new(AtomicU64::new(budget_bytes(budget_mb)));
         let (shown, used) = (budget.clone(), budget.clone());
         registry.watch(Probe {
@@ -36,9 +38,19 @@ impl Watchdog {
             help: "Memory that the process may use; 0: not known. From 85 per cent of it on nobody new is let in.",
             value: Box::new(move || shown.load(Relaxed)),
         });
+        let stuck = Arc::new(AtomicU64::new(0));
+        let shown = stuck.clone();
+        registry.watch(Probe {
+            name: "voxlane_stuck_shards_total",
+            labels: "".into(),
+            help: "Times that a shard was found in a pass of its loop that had begun a second before.",
+            value: Box::new(move || shown.load(Relaxed)),
+        });
         let (stop, stopped) = bounded(0);
         let thread = Builder::new().name("watchdog".into()).spawn(move || {
+            let mut told = Vec::new();
             loop {
+                stuck.fetch_add(report_stuck(&board, clock.now(), &mut told), Relaxed);
                 board.tell_memory(percent(Usage::read().resident_bytes, used.load(Relaxed)));
                 if stopped.recv_timeout(LOOK) != Err(RecvTimeoutError::Timeout) {
                     return;
@@ -59,6 +71,23 @@ impl Watchdog {
         drop(stop);
         let _ = thread.join();
     }
+}
+
+/// Says which shards are stuck, and where, once for each pass of theirs; returns how many are newly so.
+fn report_stuck(board: &Board, now: Instant, told: &mut Vec<(usize, Instant)>) -> u64 {
+    let stuck: Vec<_> = board.stuck(now, limits::STUCK_PASS).collect();
+    told.retain(|known| stuck.iter().any(|(shard, began, _)| known == &(*shard, *began)));
+    let mut count = 0;
+    for (shard, began, step) in stuck {
+        if told.contains(&(shard, began)) {
+            continue;
+        }
+        told.push((shard, began));
+        count += 1;
+        let for_ms = now.since(began).as_millis() as u64;
+        tracing::error!(shard, for_ms, step = step.name(), "a shard is stuck");
+    }
+    count
 }
 
 fn percent(used: Option<u64>, budget: u64) -> u32 {
@@ -92,6 +121,7 @@ fn of_container(limit: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::resilience::admission::Step;
 
     #[test]
     fn the_budget_is_what_is_set_or_most_of_what_there_is() {
@@ -109,6 +139,22 @@ mod tests {
     }
 
     #[test]
+    fn a_stuck_shard_is_told_of_once() {
+        let (board, mut told) = (Board::new(2), Vec::new());
+        let at = Instant::from_ms;
+        board.tell_pass(1, Some(at(500)));
+        board.tell_step(1, Step::Errands);
+        assert_eq!(report_stuck(&board, at(1_400), &mut told), 0);
+        assert_eq!(board.stuck(at(1_500), limits::STUCK_PASS).collect::<Vec<_>>(), [(1, at(500), Step::Errands)]);
+        assert_eq!(report_stuck(&board, at(1_500), &mut told), 1);
+        assert_eq!(report_stuck(&board, at(2_500), &mut told), 0);
+        board.tell_pass(1, None);
+        assert_eq!(report_stuck(&board, at(3_500), &mut told), 0);
+        board.tell_pass(1, Some(at(3_600)));
+        assert_eq!(report_stuck(&board, at(4_700), &mut told), 1, "again");
+    }
+
+    #[test]
     fn what_is_used_is_told_and_the_budget_can_be_changed() {
         let (board, registry) = (Arc::new(Board::new(1)), Registry::new(crate::time::UnixMs(0)));
         let told = |board: &Board, is_meant: fn(u32) -> bool| {
@@ -117,7 +163,7 @@ mod tests {
             }
         };
         // A test program takes more than 1 MB, and far less than a million.
-        let watchdog = Watchdog::start(1, board.clone(), &registry).unwrap();
+        let watchdog = Watchdog::start(1, board.clone(), Clock::start(), &registry).unwrap();
         told(&board, |percent| percent > 100);
         watchdog.set_budget(1 << 20);
         told(&board, |percent| percent < 50);

@@ -58,8 +58,7 @@ impl Floor {
                 self.answer(key, now, reply);
             }
             Decision::Open(upgrade, used) => {
-                if let Some(away) = self.refuses_device() {
-                    self.panel.count(Counter::ShedDevices);
+                if let Some(away) = self.refuses_device(now, &upgrade) {
                     self.panel.count(Counter::Refused);
                     self.push(key, now, Class::Control, now, |out| out.extend_from_slice(&load::busy(away)));
                     self.begin_closing(key, now);
@@ -157,7 +156,7 @@ impl Floor {
             None => format!("unnamed-{:016x}", id.0 as u64).into(),
         };
         let language = upgrade.language.or_else(|| self.common.languages.of(&device_id));
-        let device = self.common.hash.hash_one(&*device_id).max(1);
+        let device = self.hash(&device_id);
         let order = self.mail.next_order();
         let peer = self.slots.get(key).and_then(|connection| connection.stream.peer());
         tracing::info!(session = %id, device = &*device_id, peer = ?peer, slot = key.slot, "session opened");
@@ -177,6 +176,11 @@ impl Floor {
         let lost = self.mail.announce(device, order);
         self.panel.add(Counter::LettersLost, lost);
         self.arm(key);
+    }
+
+    /// A device's id as a number; never 0.
+    pub fn hash(&self, device_id: &str) -> u64 {
+        self.common.hash.hash_one(device_id).max(1)
     }
 
     fn new_session(&self, key: Key, now: Instant, id: SessionId, language: Option<Lang>) -> Box<Session> {

@@ -24,6 +24,7 @@ use crate::net::outbox::{Class, LOW_WATER_BYTES, Pushed, Shelf};
 use crate::net::{AddressBook, Stream};
 use crate::resilience::admission::Board;
 use crate::resilience::fault::Cause;
+use crate::resilience::quarantine::Quarantine;
 use crate::session::phase::Phase as SessionPhase;
 use crate::session::record::{self, Ask, News, Order};
 use crate::session::{Effects, Event, Kit, Session};
@@ -32,6 +33,7 @@ use crate::wire::websocket::{self, code};
 use std::collections::{HashMap, VecDeque};
 use std::hash::RandomState;
 use std::net::{IpAddr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// What all shards of a process share.
@@ -111,6 +113,8 @@ pub(super) struct Floor {
     pub send_bytes: i64,
     pub draining: bool,
     pub load: Load,
+    /// Devices that are kept out.
+    pub quarantine: Quarantine,
     /// Connections that may be open at once; a few more find a place only to be told so.
     pub most_open: usize,
 }
@@ -139,13 +143,7 @@ impl Floor {
 
     /// Speaks to a session and performs what it wants.
     pub fn talk(&mut self, key: Key, now: Instant, act: impl FnOnce(&mut Session, &mut Kit<'_>)) {
-        let Some(session) = self.slots.get_mut(key).and_then(|connection| connection.session.as_deref_mut()) else {
-            return;
-        };
-        let mut kit =
-            Kit { effects: &mut self.effects, ears: &mut self.ears, phrases: &self.common.phrases, group: self.group };
-        act(session, &mut kit);
-        let phase = session.phase();
+        let Some(phase) = self.act(key, now, act) else { return };
         self.perform(key, now);
         self.show(key, phase);
         self.arm(key);
@@ -167,8 +165,12 @@ impl Floor {
         // What follows a failure is an apology, and no measure of speed.
         let is_of_use = !matches!(outcome, Outcome::Failed(_));
         self.provider = is_of_use.then(|| Duration::from_micros(u64::from(provider_us)));
+        let has_crashed = matches!(&outcome, Outcome::Failed(failure) if failure.fault.is_crash());
         self.talk(key, now, |session, kit| session.handle(now, Event::Outcome(ticket.turn, outcome), kit));
         self.provider = None;
+        if has_crashed && let Some(device) = self.slots.get(key).map(|connection| connection.device) {
+            self.strike(now, device);
+        }
         Ok(())
     }
 
@@ -323,7 +325,11 @@ impl Floor {
         let Some(mut session) = connection.session.take() else { return };
         let mut kit =
             Kit { effects: &mut self.effects, ears: &mut self.ears, phrases: &self.common.phrases, group: self.group };
-        session.close(now, &mut kit);
+        let closed = catch_unwind(AssertUnwindSafe(|| session.close(now, &mut kit)));
+        if closed.is_err() {
+            self.panel.count(Counter::SessionPanics);
+            self.effects.clear();
+        }
         self.perform(key, now);
         self.show(key, SessionPhase::Closing);
     }

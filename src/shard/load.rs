@@ -16,6 +16,7 @@ use crate::session::phase::Phase as SessionPhase;
 use crate::time::{Duration, Instant};
 use crate::wire::http::{self, Line};
 use crate::wire::message::{Emotion, ServerMessage};
+use crate::wire::upgrade::Upgrade;
 use crate::wire::websocket::code;
 
 /// What has been seen since the last look, and what follows from all looks.
@@ -45,6 +46,11 @@ impl Load {
             self.late += late;
             self.wakes += 1;
         }
+    }
+
+    /// No turn is under way any more.
+    pub fn forget_turns(&mut self) {
+        self.turns = 0;
     }
 
     fn signals(&mut self, now: Instant, pools: &[Pool], memory_percent: u32) -> Signals {
@@ -82,10 +88,18 @@ impl Floor {
     }
 
     /// For how long a device that asks to come in is to stay away; `None`: it is welcome.
-    pub fn refuses_device(&mut self) -> Option<Duration> {
+    pub fn refuses_device(&mut self, now: Instant, upgrade: &Upgrade) -> Option<Duration> {
+        let device = upgrade.device_id.as_deref().map_or(0, |device_id| self.hash(device_id));
+        if let Some(left) = self.quarantine.left(now, device) {
+            return Some(left);
+        }
         let is_full = self.slots.len() > self.most_open;
         let admits = !self.common.rules.sheds || self.load.admission.admits_device(self.load.turns);
-        (is_full || !admits).then(|| self.load.admission.stay_away(self.dice.number()))
+        if !is_full && admits {
+            return None;
+        }
+        self.panel.count(Counter::ShedDevices);
+        Some(self.load.admission.stay_away(self.dice.number()))
     }
 
     /// Whether a job may go to its pool: one that begins a turn needs a place among the turns under way.

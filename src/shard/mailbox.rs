@@ -13,6 +13,11 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 pub enum Letter {
     /// A fresh connection for you; nothing has been read from it.
     Adopt(TcpStream, SocketAddr),
+    /// A session of the device with this hash has broken something.
+    Strike {
+        /// Keyed hash of the Device-Id.
+        device: u64,
+    },
     /// The device with this hash has opened a connection, the `order`th of the process: drop an older one of it.
     Newer {
         /// Keyed hash of the Device-Id.
@@ -71,10 +76,15 @@ impl Mail {
 
     /// Tells all others that a device has a newer connection here; returns how many could not be told.
     pub fn announce(&self, device: u64, order: u64) -> u64 {
+        self.tell_others(|| Letter::Newer { device, order })
+    }
+
+    /// Sends a letter to all others; returns how many mailboxes were full.
+    pub fn tell_others(&self, letter: impl Fn() -> Letter) -> u64 {
         let others = self.others.iter().enumerate().filter(|(i, _)| *i != self.own);
         let mut lost = 0;
         for (_, (sender, bell)) in others {
-            match sender.try_send(Letter::Newer { device, order }) {
+            match sender.try_send(letter()) {
                 Ok(()) => bell.ring(),
                 Err(_) => lost += 1,
             }
@@ -106,7 +116,7 @@ impl Mail {
             }
             Err(e) => match e.into_inner() {
                 Letter::Adopt(stream, _) => Some(stream),
-                Letter::Newer { .. } => None,
+                Letter::Newer { .. } | Letter::Strike { .. } => None,
             },
         }
     }

@@ -26,6 +26,7 @@ pub mod pin;
 pub mod privilege;
 pub mod reactor;
 mod receive;
+mod rescue;
 pub mod rules;
 pub mod site;
 pub mod slots;
@@ -49,7 +50,9 @@ use crate::metrics::{Counter, Gauge, Panel, Series};
 use crate::net::listener::{Accepted, Listener};
 use crate::net::tls::TlsStream;
 use crate::net::{Stream, outbox::Shelf};
+use crate::resilience::admission::Step;
 use crate::resilience::fault::Cause;
+use crate::resilience::quarantine::Quarantine;
 use crate::session::record::{Answer, Order};
 use crate::session::{Effects, Event};
 use crate::time::{Duration, Instant};
@@ -61,6 +64,7 @@ use mailbox::{Letter, Mail};
 use mio::Registry;
 use mio::net::TcpStream;
 use reactor::{News, Ready};
+use rescue::{Lap, Long};
 use slots::{Key, Slots};
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -94,6 +98,15 @@ pub struct Shard {
     /// The listener may have more.
     arrivals: bool,
     drain: Option<Drain>,
+    /// What the pass is at, and what has taken its time.
+    step: Step,
+    lap: Lap,
+    long: Long,
+    /// Panics of the last minute.
+    deaths: Vec<Instant>,
+    /// At which step a test wants it to panic, once.
+    #[cfg(test)]
+    plant: Option<Step>,
 }
 
 /// A shard that is to end.
@@ -175,6 +188,7 @@ impl Shard {
             send_bytes: 0,
             draining: false,
             load: Load::new(Instant::ZERO),
+            quarantine: Quarantine::default(),
             most_open: connections,
         };
         Shard {
@@ -192,6 +206,12 @@ impl Shard {
             tally: Tally::start(bell::rung_by_this_thread()),
             arrivals: false,
             drain: None,
+            step: Step::Wait,
+            lap: Lap::default(),
+            long: Long::default(),
+            deaths: Vec::new(),
+            #[cfg(test)]
+            plant: None,
         }
     }
 
@@ -206,17 +226,38 @@ impl Shard {
     pub fn pass(&mut self, now: Instant, news: &News) {
         self.floor.pass = self.floor.pass.wrapping_add(1);
         self.is_unfinished = false;
+        self.lap = Lap::begin(now);
+        self.enter(Step::Frames);
         self.floor.send_due(now);
         self.floor.look(now, &self.pools);
+        self.pass_on(now, Step::Accept);
         self.accept(now, news.arrivals);
+        self.pass_on(now, Step::Read);
         self.read_ready(now, &news.ready);
+        self.pass_on(now, Step::Answers);
         self.drain_mailbox(now);
+        self.pass_on(now, Step::Timers);
         self.floor.fire_timers(now);
         self.end_drain(now);
+        self.pass_on(now, Step::Errands);
         self.run_errands(now);
+        self.pass_on(now, Step::Write);
         self.flush_writes(now);
         self.ring_doorbells();
         self.measure(now, news);
+    }
+
+    fn enter(&mut self, step: Step) {
+        #[cfg(test)]
+        assert!(self.plant.take_if(|plant| *plant == step).is_none(), "planted");
+        self.step = step;
+        self.floor.common.board.tell_step(usize::from(self.floor.id.0), step);
+    }
+
+    /// One step of the pass is over, the next begins.
+    fn pass_on(&mut self, now: Instant, next: Step) {
+        self.lap.end(self.step, self.floor.watch.now(now));
+        self.enter(next);
     }
 
     /// When the next pass must be, if nothing happens before; the time of this one if it left something.
@@ -372,6 +413,7 @@ impl Shard {
                 Letter::Adopt(socket, from) => {
                     self.admit(now, Stream::Plain(socket), Some(from));
                 }
+                Letter::Strike { device } => self.floor.handle_strike(now, device),
                 Letter::Newer { device, order } => self.floor.handle_newer(now, device, order),
             }
         }
@@ -472,6 +514,7 @@ impl Shard {
     fn measure(&mut self, now: Instant, news: &News) {
         let panel = &self.floor.panel;
         let ended = self.floor.watch.now(now);
+        self.lap.end(self.step, ended);
         panel.record(Series::LoopDuration, ended.since(now));
         panel.count(Counter::Passes);
         let slept = news.slept.unwrap_or_default();
@@ -506,6 +549,9 @@ impl Shard {
         }
         if let Some(memory) = &self.memory {
             panel.set(Gauge::MemoryOrders, memory.open() as i64);
+        }
+        if ended.since(now) > limits::LONG_PASS {
+            self.report_long_pass(ended, ended.since(now));
         }
     }
 }

@@ -17,6 +17,7 @@ use crossbeam::channel::{Receiver, bounded};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -134,6 +135,7 @@ impl Site {
 fn run(parts: Parts, listener: Listener, mut reactor: Reactor, clock: Clock, control: &Control) {
     let index = parts.id.0;
     parts.panel.warm();
+    let board = Arc::clone(&parts.common.board);
     let _at_work = AtWork::new(parts.panel.clone());
     let mut shard = Shard::new(parts);
     match reactor.registry().try_clone() {
@@ -154,7 +156,12 @@ fn run(parts: Parts, listener: Listener, mut reactor: Reactor, clock: Clock, con
             let limit = Duration::from_millis(control.drain_ms.load(Ordering::Acquire));
             shard.drain(now, limit, control.has_heir.load(Ordering::Acquire));
         }
-        shard.pass(now, &news);
+        board.tell_pass(usize::from(index), Some(now));
+        let passed = catch_unwind(AssertUnwindSafe(|| shard.pass(now, &news)));
+        if passed.is_err() && !shard.revive(now) {
+            return tracing::error!(shard = index, "panics again and again; it gives up");
+        }
+        board.tell_pass(usize::from(index), None);
         if shard.is_drained(now) {
             return;
         }

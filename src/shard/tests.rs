@@ -5,5 +5,6 @@ mod door;
 mod flood;
 mod load;
 mod loopback;
+mod rescue;
 mod rig;
 mod turns;

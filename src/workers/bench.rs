@@ -7,7 +7,7 @@ use crate::limits;
 use crate::metrics::calls::Tally;
 use crate::metrics::{Counter, Gauge, Panel, Series};
 use crate::providers::Call;
-use crate::resilience::fault::{Cause, Fault};
+use crate::resilience::fault::{Cause, Fault, PANICKED};
 use crate::time::{Clock, Duration, Instant};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -81,7 +81,7 @@ impl Bench {
                 self.hands.begin(self.started);
                 catch_unwind(AssertUnwindSafe(|| work(provider, self))).unwrap_or_else(|_| {
                     panicked = true;
-                    Err(Fault::new(Cause::Internal, "the provider panicked"))
+                    Err(Fault::new(Cause::Internal, PANICKED))
                 })
             }
         };

@@ -14,7 +14,7 @@ use super::gate::Permit;
 use crate::job::{Cancel, Converse, ReplyEnd};
 use crate::limits;
 use crate::providers::{Call, Flow, LanguageModel};
-use crate::resilience::fault::{Cause, Fault};
+use crate::resilience::fault::{Cause, Fault, PANICKED};
 use crate::time::Instant;
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -132,7 +132,7 @@ impl Race<'_> {
                 _ => Flow::Stop,
             };
             let end = catch_unwind(AssertUnwindSafe(|| ask(self.ask, call, &mut on_text)));
-            let end = end.unwrap_or_else(|_| Err(Fault::new(Cause::Internal, "the provider panicked")));
+            let end = end.unwrap_or_else(|_| Err(Fault::new(Cause::Internal, PANICKED)));
             let _ = said.send((side, Said::End(end)));
         };
         let thread = Builder::new().name("hedge".into()).stack_size(limits::POOL_STACK_BYTES);

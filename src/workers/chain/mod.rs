@@ -33,7 +33,7 @@ use crate::providers::{About, Call, Fingerprint};
 use crate::resilience::admission::{Board, Level};
 use crate::resilience::breaker;
 use crate::resilience::choice::{Choice, weighted};
-use crate::resilience::fault::{Cause, Fault};
+use crate::resilience::fault::{Cause, Fault, PANICKED};
 use crate::resilience::ladder::{Ladder, Rung};
 use crate::resilience::retry::{self, Budget, Next, Situation};
 use crate::time::{Clock, Duration, Instant};
@@ -446,7 +446,7 @@ impl<P: ?Sized> Chain<P> {
         let result = self.take(i).and_then(|mut provider| {
             let result = catch_unwind(AssertUnwindSafe(|| once(&mut provider, &attempt)));
             result.map_or_else(
-                |_| Err(Fault::new(Cause::Internal, "the provider panicked")),
+                |_| Err(Fault::new(Cause::Internal, PANICKED)),
                 |result| {
                     self.put_back(i, provider);
                     result
