@@ -251,6 +251,9 @@ mod tests {
     use crate::job::Cancel;
     use crate::time::Clock;
 
+    /// For what is meant to succeed, on the busiest machine.
+    const LONG: u64 = 60_000;
+
     fn call(ms: u64) -> Call {
         let clock = Clock::start();
         Call {
@@ -273,14 +276,14 @@ mod tests {
 
     #[test]
     fn text_goes_in_and_bytes_come_out() {
-        assert_eq!(shell("cat; echo done", "héllo ", &call(5_000)), (Ok(()), "héllo done\n".to_owned()));
-        let (result, heard) = shell("head -c 300000 /dev/zero", "", &call(5_000));
+        assert_eq!(shell("cat; echo done", "héllo ", &call(LONG)), (Ok(()), "héllo done\n".to_owned()));
+        let (result, heard) = shell("head -c 300000 /dev/zero", "", &call(LONG));
         assert_eq!((result, heard.len()), (Ok(()), 300_000));
     }
 
     #[test]
     fn a_failure_says_what_the_program_said() {
-        let (result, _) = shell("echo no voice >&2; exit 3", "", &call(5_000));
+        let (result, _) = shell("echo no voice >&2; exit 3", "", &call(LONG));
         let fault = result.unwrap_err();
         assert_eq!(fault.cause, Cause::Unavailable);
         assert!(fault.detail.contains("no voice") && fault.detail.contains('3'), "{fault}");
@@ -300,7 +303,7 @@ mod tests {
         let (result, _) = shell("sleep 60 & sleep 60", "", &call(100));
         assert_eq!(result.unwrap_err().cause, Cause::Timeout);
         // It says something, then hangs.
-        let (result, heard) = shell("echo hi; sleep 60", "", &call(300));
+        let (result, heard) = shell("echo hi; sleep 60", "", &call(3_000));
         assert_eq!((result.unwrap_err().cause, heard.as_str()), (Cause::Timeout, "hi\n"));
     }
 
@@ -329,7 +332,7 @@ mod tests {
     #[test]
     fn enough_is_enough() {
         let program = Program { name: "sh", arguments: &["-c", "yes"], cure: "" };
-        let call = call(5_000);
+        let call = call(LONG);
         let result = run(&program, b"", &call, &Leash::new(&call), call.deadline, &mut |_| Flow::Stop);
         assert_eq!(result, Ok(()));
     }

@@ -106,7 +106,7 @@ fn delays_end_at_the_deadlines() {
     assert_eq!(end, Err(Fault::timeout("first token")));
 
     // Past the deadline with half of the answer said: the half stands.
-    let short = super::tests::call(100);
+    let short = super::tests::call(1_000);
     let mut llm = ScriptedLlm::new(Script::default(), Duration::ZERO, Duration::from_secs(5));
     let mut said = String::new();
     let end = llm.converse(&ask("x"), &short, &mut |t| {

@@ -129,7 +129,7 @@ fn an_utterance_that_never_ends_dies_at_its_deadline() {
     rig.feed(&block(2, 1, 960, true));
     rig.finals(1);
     let work = Work::Recognise(Recognise { language: None, hint: Lang::EN });
-    let job = Job { deadline: rig.clock.now() + Duration::from_millis(300), ..rig.job(1, work) };
+    let job = Job { deadline: rig.clock.now() + Duration::from_secs(2), ..rig.job(1, work) };
     rig.submit(job);
     rig.feed(&block(1, 1, 960, false));
     let failure = rig.failure();
@@ -242,7 +242,7 @@ fn who_comes_too_late_in_the_queue_is_told_at_once_and_the_others_are_understood
 
 #[test]
 fn who_has_waited_in_vain_was_in_a_queue_and_who_was_first_had_a_slow_recogniser() {
-    let (mut rig, _tell) = queue(3, Duration::from_millis(400));
+    let (mut rig, _tell) = queue(3, Duration::from_secs(2));
     let answers = rig.finals(3);
     let expected = [(1, Some(Cause::Timeout)), (2, Some(Cause::Overload)), (3, Some(Cause::Overload))];
     assert_eq!(causes(&answers), expected);

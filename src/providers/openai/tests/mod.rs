@@ -15,7 +15,7 @@ use crate::time::{Clock, Duration};
 /// Long enough for anything that is meant to succeed, on the busiest machine.
 const LONG: u64 = 20_000;
 /// Short, for what is meant not to come.
-const SHORT: u64 = 250;
+const SHORT: u64 = 500;
 
 fn call(ms: u64) -> Call {
     let clock = Clock::start();
