@@ -108,6 +108,9 @@ pub fn run(verb: Verb, arguments: impl IntoIterator<Item = OsString>) -> End {
     }
     let verdict = options.slo.as_ref().map(|slo| outcome.judge(slo));
     told += &verdict.as_ref().map_or(String::new(), ToString::to_string);
+    if let (Some(why), Some(_)) = (&outcome.unmeasured, verdict.as_ref().filter(|verdict| !verdict.is_kept())) {
+        told += &format!("       latencies were not measured: {why}\n");
+    }
     let written = match &options.json {
         Some(file) if file.as_os_str() == "-" => {
             // Nothing but JSON: the words go where the screen was.
@@ -212,13 +215,8 @@ pub fn summary(outcome: &Outcome) -> String {
     if let Some(server) = &outcome.server {
         let kinds: Vec<String> =
             server.kinds.iter().filter(|k| *k.1 >= 0.001).map(|(k, v)| format!("{k} {v:.3}")).collect();
-        let _ = writeln!(
-            out,
-            "  server: {:.3} cores ({}), {:.1} MiB",
-            server.cores,
-            kinds.join(", "),
-            server.rss as f64 / 1_048_576.0
-        );
+        let kinds = if kinds.is_empty() { String::new() } else { format!(" ({})", kinds.join(", ")) };
+        let _ = writeln!(out, "  server: {:.3} cores{kinds}, {:.1} MiB", server.cores, server.rss as f64 / 1_048_576.0);
     }
     for (class, failures) in &outcome.failures {
         let _ = writeln!(
