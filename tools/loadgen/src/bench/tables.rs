@@ -82,7 +82,9 @@ fn capacity(folder: &Folder) -> Option<Section> {
     }
     let text = format!(
         "Real Opus both ways, 60 ms frames; 3 s of speech, about 5 s of reply, 0.9 s between. First audio counts from the true end \
-         of speech and includes the wait for silence of 500 ms. R1 answers without delay, R2 as good services do.\n\n{}",
+         of speech and includes the wait for silence of 500 ms. R1 answers without delay, R2 as good services do. \
+         *Passed on*: the packets of a reply are the voice's own, and those of an utterance go to recognition as they came (Ogg-Opus), \
+         most of them never decoded here. *Encoded*: both are samples.\n\n{}",
         table.markdown()
     );
     table.section("Conversations of one busy core", text, &["capacity", "load", "kinds"])
