@@ -9,6 +9,7 @@ pub mod bench;
 pub mod compare;
 pub mod find;
 mod interrupt;
+mod options;
 pub mod report;
 pub mod run;
 pub mod stage;

@@ -1,5 +1,6 @@
 //! `bench-report`: from the folder that `tools/bench-all` filled to BENCHMARKS.md and its charts.
 
+use super::options::Word;
 use crate::End;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -73,20 +74,20 @@ fn write(options: &Options) -> Result<Vec<String>, String> {
 }
 
 fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Option<Options>, String> {
-    use lexopt::Arg::{Long, Short, Value};
     let (mut o, mut folders) = (Options::default(), Vec::<PathBuf>::new());
-    let mut parser = lexopt::Parser::from_args(arguments);
-    while let Some(argument) = parser.next().map_err(|e| e.to_string())? {
-        match argument {
-            Long("help") | Short('h') => return Ok(None),
-            Long("into") => o.into = Some(parser.value().map_err(|e| e.to_string())?.into()),
-            Long("charts") => o.charts = Some(parser.value().map_err(|e| e.to_string())?.into()),
-            Long("seen-as") => {
-                o.seen_as = Some(parser.value().map_err(|e| e.to_string())?.to_string_lossy().into_owned());
-            }
-            Value(folder) => folders.push(folder.into()),
-            other => return Err(format!("{}; see voxlane-load bench-report --help", other.unexpected())),
+    let options = super::options::Options::new("bench-report", ["into", "charts", "seen-as"], []).and_operands();
+    let is_help = !options.read(arguments, |word| {
+        match word {
+            Word::Operand(folder) => folders.push(folder.into()),
+            Word::Valued(name, value) if name == "into" => o.into = Some(value.path()),
+            Word::Valued(name, value) if name == "charts" => o.charts = Some(value.path()),
+            Word::Valued(_, value) => o.seen_as = Some(value.text()?),
+            Word::Bare(_) => {}
         }
+        Ok(())
+    })?;
+    if is_help {
+        return Ok(None);
     }
     match <[PathBuf; 1]>::try_from(folders) {
         Ok([folder]) => Ok(Some(Options { folder, ..o })),
@@ -110,7 +111,7 @@ mod tests {
         assert_eq!(read("--help"), Ok(None));
         assert!(read("").unwrap_err().contains("needs one folder"));
         assert!(read("a b").unwrap_err().contains("needs one folder"));
-        assert!(read("a --bla").unwrap_err().contains("--bla"));
+        assert!(read("a --int x").unwrap_err().contains("no option --int; did you mean --into?"));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! `compare`: two servers or two configurations, in turns.
 
-use super::find::{Options, set_up};
+use super::find::{self, Options, set_up};
 use super::interrupt::Interrupt;
+use super::options::Word;
 use crate::End;
 use std::cell::RefCell;
 use std::ffi::OsString;
@@ -121,50 +122,46 @@ fn compare(pair: &Pair) -> Result<(Comparison, bool), String> {
     Ok((comparison, false))
 }
 
+/// Its own options, and those of find: for both sides, or for one by its letter.
+fn known() -> super::options::Options {
+    let sided: Vec<String> = find::VALUED.iter().flat_map(|name| [format!("{name}-a"), format!("{name}-b")]).collect();
+    let own = ["devices", "rounds", "a", "b"].into_iter();
+    let valued = own.chain(find::VALUED).chain(sided.iter().map(String::as_str));
+    super::options::Options::new("compare", valued, find::BARE)
+}
+
 fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Option<Pair>, String> {
-    use lexopt::Arg::{Long, Short};
     let (mut devices, mut rounds, mut json) = (40, 5, None);
     // What is for both, for A and for B; each read as the options of find.
-    let (mut both, mut a, mut b): (Vec<String>, Vec<String>, Vec<String>) = Default::default();
-    let mut parser = lexopt::Parser::from_args(arguments);
-    while let Some(argument) = parser.next().map_err(|e| e.to_string())? {
-        let Long(name) = argument else {
-            match argument {
-                Short('h') => return Ok(None),
-                other => return Err(other.unexpected().to_string()),
-            }
-        };
-        let name = name.to_owned();
-        if name == "help" {
-            return Ok(None);
-        }
-        if ["i-own-this-host", "insecure", "smoke"].contains(&name.as_str()) {
-            both.push(format!("--{name}"));
-            continue;
-        }
-        let value = parser.value().map_err(|e| e.to_string())?.to_string_lossy().into_owned();
-        let number = || {
-            value.parse::<u32>().ok().filter(|n| *n > 0).ok_or(format!("--{name} wants a number above 0, not {value}"))
-        };
-        match name.as_str() {
-            "devices" => devices = number()?,
-            "rounds" => rounds = number()? as usize,
-            "json" => json = Some(PathBuf::from(value)),
-            "a" => a.extend(["--url".to_owned(), value]),
-            "b" => b.extend(["--url".to_owned(), value]),
-            _ => match (name.strip_suffix("-a"), name.strip_suffix("-b")) {
-                (Some(name), _) => a.extend([format!("--{name}"), value]),
-                (_, Some(name)) => b.extend([format!("--{name}"), value]),
-                _ => both.extend([format!("--{name}"), value]),
+    let (mut both, mut a, mut b): (Vec<OsString>, Vec<OsString>, Vec<OsString>) = Default::default();
+    let is_help = !known().read(arguments, |word| {
+        match word {
+            Word::Bare(name) => both.push(format!("--{name}").into()),
+            Word::Valued(name, value) => match name.as_str() {
+                "devices" => devices = value.count()?,
+                "rounds" => rounds = value.count()? as usize,
+                "json" => json = Some(value.path()),
+                "a" => a.extend(["--url".into(), value.raw()]),
+                "b" => b.extend(["--url".into(), value.raw()]),
+                _ => match (name.strip_suffix("-a"), name.strip_suffix("-b")) {
+                    (Some(name), _) => a.extend([format!("--{name}").into(), value.raw()]),
+                    (_, Some(name)) => b.extend([format!("--{name}").into(), value.raw()]),
+                    _ => both.extend([format!("--{name}").into(), value.raw()]),
+                },
             },
+            Word::Operand(_) => {}
         }
+        Ok(())
+    })?;
+    if is_help {
+        return Ok(None);
     }
     if a == b {
         return Err("A and B are the same; see voxlane-load compare --help".to_owned());
     }
-    let options = |own: &[String]| -> Result<Options, String> {
-        let all = both.iter().chain(own).map(OsString::from);
-        super::find::parse(all)?.ok_or_else(|| "--help".to_owned())
+    let options = |own: &[OsString]| -> Result<Options, String> {
+        let all = both.iter().chain(own).cloned();
+        super::find::parse("compare", all)?.ok_or_else(|| "--help".to_owned())
     };
     let mut pair = Pair { a: options(&a)?, b: options(&b)?, devices, rounds, json };
     if pair.a.url.is_some() != pair.b.url.is_some() {
@@ -201,6 +198,7 @@ mod tests {
         let wrong = |line| read(line).err().unwrap();
         assert!(wrong("--rounds 3").contains("are the same"));
         assert!(wrong("--a ws://127.0.0.1:1/").contains("give --a and --b"));
+        assert!(wrong("--round 3").contains("did you mean --rounds?") && wrong("--set-c x").contains("--set-"));
         assert!(wrong("--set-b x").contains("section.key=value"));
         assert!(wrong("--rounds 0 --set-b a.b=1").contains("above 0"));
     }

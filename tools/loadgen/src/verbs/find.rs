@@ -3,7 +3,7 @@
 use super::interrupt::Interrupt;
 use crate::End;
 use floor::{PASS_THROUGH, Told, effort_of};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::cell::RefCell;
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -11,11 +11,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
-use voxlane_load::engine::{self, Glance, Live, Target, Trust};
+use voxlane_load::engine::{self, Glance, Live, Target};
 use voxlane_load::find::child::{Launch, Server, allowed_cores, keep_to};
-use voxlane_load::find::search::Rules;
-use voxlane_load::find::settings::{Settings, Tts, assignment};
-use voxlane_load::find::{Answer, Probe, ProbeTimes, Subject, Wish};
+use voxlane_load::find::settings::{Settings, Tts};
+use voxlane_load::find::{Answer, Probe, Subject, Wish};
 use voxlane_load::scenario::Scenario;
 use voxlane_load::screen::Screen;
 use voxlane_load::slo::{Slo, Statistic};
@@ -64,35 +63,13 @@ Examples:
 ";
 
 mod floor;
+mod options;
 
-/// What is asked for.
-#[derive(Debug)]
-pub struct Options {
-    pub url: Option<String>,
-    pub is_own: bool,
-    pub trust: Trust,
-    pub pid: Option<u32>,
-    pub stats: Option<SocketAddr>,
-    pub tts: Tts,
-    pub profile: String,
-    pub slo: Option<Slo>,
-    pub shards: usize,
-    pub complexity: String,
-    pub set: Vec<(String, String)>,
-    pub config: Option<PathBuf>,
-    pub server: Option<PathBuf>,
-    pub server_cores: Vec<usize>,
-    pub rules: Rules,
-    pub times: ProbeTimes,
-    pub tick_us: u32,
-    pub floor: Option<PathBuf>,
-    pub json: Option<PathBuf>,
-    pub run: Option<PathBuf>,
-}
+pub use options::{BARE, Options, VALUED, parse};
 
 /// Runs the verb.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> End {
-    match parse(arguments) {
+    match parse("find", arguments) {
         Ok(Some(options)) => search(&options),
         Ok(None) => {
             print!("{HELP}");
@@ -385,7 +362,7 @@ fn in_force(stage: &Stage, options: &Options) -> String {
     effort_of(&stats).unwrap_or_else(|| "an effort that is not told".to_owned())
 }
 
-fn json_of(options: &Options, stage: &Stage, answer: &Answer, told: &Told) -> Value {
+fn json_of(options: &Options, stage: &Stage, answer: &Answer, told: &Told) -> serde_json::Value {
     let first_audio = |p: &Probe, at| p.outcome.times.get("first_audio").and_then(|d| d.percentile(at));
     let probe = |p: &Probe| {
         json!({
@@ -424,161 +401,9 @@ fn json_of(options: &Options, stage: &Stage, answer: &Answer, told: &Told) -> Va
     })
 }
 
-/// `None` asks for the help.
-pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Option<Options>, String> {
-    use lexopt::Arg::{Long, Short};
-    let mut o = Options {
-        url: None,
-        is_own: false,
-        trust: Trust::Public,
-        pid: None,
-        stats: None,
-        tts: Tts::Pcm,
-        profile: "R2".to_owned(),
-        slo: None,
-        shards: 1,
-        complexity: "auto".to_owned(),
-        set: Vec::new(),
-        config: None,
-        server: None,
-        server_cores: vec![0],
-        rules: Rules::default(),
-        times: ProbeTimes::default(),
-        tick_us: 0,
-        floor: None,
-        json: None,
-        run: None,
-    };
-    let mut has_cores = false;
-    let mut parser = lexopt::Parser::from_args(arguments);
-    while let Some(argument) = parser.next().map_err(|e| e.to_string())? {
-        let Long(name) = argument else {
-            match argument {
-                Short('h') => return Ok(None),
-                other => return Err(other.unexpected().to_string()),
-            }
-        };
-        let name = name.to_owned();
-        match name.as_str() {
-            "help" => return Ok(None),
-            "i-own-this-host" => o.is_own = true,
-            "insecure" => o.trust = super::run::believe(std::mem::take(&mut o.trust), Trust::Anybody)?,
-            "smoke" => {
-                o.rules = Rules { first: 2, most: 4, tries: 2, ..o.rules };
-                o.times = ProbeTimes { ramp_ms: 500, hold_ms: 9_000 };
-            }
-            _ => {
-                let value = parser.value().map_err(|e| e.to_string())?.to_string_lossy().into_owned();
-                has_cores |= name == "server-cores";
-                set(&mut o, &name, value)?;
-            }
-        }
-    }
-    if !has_cores {
-        o.server_cores = (0..o.shards).collect();
-    }
-    o.rules.first = o.rules.first.min(o.rules.most);
-    Ok(Some(o))
-}
-
-fn set(o: &mut Options, name: &str, value: String) -> Result<(), String> {
-    let number = || match value.parse::<u32>() {
-        Ok(n) if n > 0 => Ok(n),
-        _ => Err(format!("--{name} wants a number above 0, not {value}")),
-    };
-    match name {
-        "url" => o.url = Some(value),
-        "ca" => o.trust = super::run::believe(std::mem::take(&mut o.trust), Trust::Authorities(value.into()))?,
-        "pid" => o.pid = Some(number()?),
-        "stats" => o.stats = Some(super::run::admin(&value)?),
-        "tts" => {
-            o.tts = match value.as_str() {
-                "pcm" => Tts::Pcm,
-                "opus" => Tts::Opus,
-                _ => return Err(format!("--tts is pcm or opus, not {value}")),
-            }
-        }
-        "profile" if ["R1", "R2", "R3"].contains(&value.as_str()) => o.profile = value,
-        "profile" => return Err(format!("--profile is R1, R2 or R3, not {value}")),
-        "slo" => o.slo = Some(Slo::parse(&value).map_err(|fault| fault.to_string())?),
-        "shards" => o.shards = number()? as usize,
-        "complexity" => match value.parse::<u8>() {
-            Ok(0..=10) => o.complexity = value,
-            _ if value == "auto" => o.complexity = value,
-            _ => return Err(format!("--complexity is auto or 0 to 10, not {value}")),
-        },
-        "set" => o.set.push(assignment(&value)?),
-        "config" => o.config = Some(value.into()),
-        "server" => o.server = Some(value.into()),
-        "server-cores" => {
-            let cores: Result<Vec<usize>, _> = value.split(',').map(str::parse).collect();
-            o.server_cores = cores.map_err(|_| format!("--server-cores wants a list as in 0,1, not {value}"))?;
-        }
-        "first" => o.rules.first = number()?,
-        "max" => o.rules.most = number()?,
-        "tries" => o.rules.tries = number()?,
-        "tick-us" => o.tick_us = super::run::tick(&value)?,
-        "floor" => o.floor = Some(value.into()),
-        "json" => o.json = Some(value.into()),
-        "run" => o.run = Some(value.into()),
-        _ => {
-            let names = [
-                "url",
-                "ca",
-                "pid",
-                "stats",
-                "tts",
-                "profile",
-                "slo",
-                "shards",
-                "complexity",
-                "set",
-                "config",
-                "server",
-                "server-cores",
-                "first",
-                "max",
-                "tries",
-                "tick-us",
-                "floor",
-                "json",
-                "run",
-                "smoke",
-            ];
-            let near = voxlane::config::mistake::nearest(name, names);
-            let hint = near.map_or(String::new(), |near| format!("; did you mean --{near}?"));
-            return Err(format!("there is no option --{name}{hint}"));
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn read(line: &str) -> Result<Option<Options>, String> {
-        parse(line.split_whitespace().map(OsString::from))
-    }
-
-    #[test]
-    fn options_are_read() {
-        let o = read("--tts opus --profile R1 --shards 2 --set vad.silence_ms=350 --max 30").unwrap().unwrap();
-        assert_eq!((o.tts, o.profile.as_str(), o.server_cores.len()), (Tts::Opus, "R1", 2));
-        assert_eq!((o.set[0].1.as_str(), o.rules.first), ("350", 30));
-        assert!(read("--help").unwrap().is_none());
-    }
-
-    #[test]
-    fn mistakes_are_told() {
-        let wrong = |line| read(line).err().unwrap();
-        assert!(wrong("--tts mp3").contains("pcm or opus"));
-        assert!(wrong("--profile R9").contains("R1, R2 or R3"));
-        assert!(wrong("--sholo x").contains("no option --sholo"));
-        assert!(wrong("--shard 2").contains("did you mean --shards?"));
-        assert!(wrong("--first 0").contains("above 0"));
-        assert!(wrong("--set silence=3").contains("section.key=value"));
-    }
 
     #[test]
     fn every_profile_has_a_promise() {
@@ -592,7 +417,7 @@ mod tests {
         if allowed_cores().len() > 2 {
             return;
         }
-        let why = set_up(&read("--shards 2").unwrap().unwrap()).err().unwrap();
+        let why = set_up(&parse("find", ["--shards", "2"].map(OsString::from)).unwrap().unwrap()).err().unwrap();
         assert!(why.contains("2 shards need 3 cores"), "{why}");
     }
 }

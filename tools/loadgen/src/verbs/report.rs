@@ -1,5 +1,6 @@
 //! `report`: from the JSON of runs to something to look at.
 
+use super::options::Word;
 use crate::End;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -70,21 +71,20 @@ fn write(options: &Options, runs: &[Outcome]) -> Result<(), String> {
 }
 
 fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Option<Options>, String> {
-    use lexopt::Arg::{Long, Short, Value};
     let mut o = Options::default();
-    let mut parser = lexopt::Parser::from_args(arguments);
-    while let Some(argument) = parser.next().map_err(|e| e.to_string())? {
-        match argument {
-            Long("help") | Short('h') => return Ok(None),
-            Long("out") => o.out = Some(parser.value().map_err(|e| e.to_string())?.into()),
-            Long("svg") => o.svg = Some(parser.value().map_err(|e| e.to_string())?.into()),
-            Long("slo") => {
-                let text = parser.value().map_err(|e| e.to_string())?;
-                o.slo = Some(Slo::parse(&text.to_string_lossy()).map_err(|fault| fault.to_string())?);
-            }
-            Value(file) => o.files.push(file.into()),
-            other => return Err(format!("{}; see voxlane-load report --help", other.unexpected())),
+    let options = super::options::Options::new("report", ["out", "svg", "slo"], []).and_operands();
+    let is_help = !options.read(arguments, |word| {
+        match word {
+            Word::Operand(file) => o.files.push(file.into()),
+            Word::Valued(name, value) if name == "out" => o.out = Some(value.path()),
+            Word::Valued(name, value) if name == "svg" => o.svg = Some(value.path()),
+            Word::Valued(_, value) => o.slo = Some(value.promise()?),
+            Word::Bare(_) => {}
         }
+        Ok(())
+    })?;
+    if is_help {
+        return Ok(None);
     }
     match o.files.len() {
         1 | 2 => Ok(Some(o)),
@@ -114,6 +114,6 @@ mod tests {
         assert!(read("").unwrap_err().contains("needs the JSON"));
         assert!(read("a b c").unwrap_err().contains("not 3"));
         assert!(read("a --slo erors=0").unwrap_err().contains("did you mean errors?"));
-        assert!(read("a --bla").unwrap_err().contains("--bla"));
+        assert!(read("a --sv x").unwrap_err().contains("no option --sv; did you mean --svg?"));
     }
 }

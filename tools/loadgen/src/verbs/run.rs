@@ -1,6 +1,7 @@
 //! `run`, `idle` and `connect`: a fleet against a server, watched while it runs, judged at the end.
 
 use super::interrupt::Interrupt;
+use super::options::{Word, believe};
 use crate::End;
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -63,6 +64,8 @@ fn help(verb: Verb) -> String {
     )
 }
 
+/// Threads that drive devices, at most.
+const THREADS_MAX: u32 = 256;
 /// So many causes fit in a line.
 const CAUSES_TOLD: usize = 3;
 
@@ -242,52 +245,52 @@ fn per_device(outcome: &Outcome) -> String {
     }
 }
 
+/// The options of the verb: its own, and the flags of a scenario.
+fn known(verb: Verb) -> super::options::Options {
+    let name = match verb {
+        Verb::Run => "run",
+        Verb::Idle => "idle",
+        Verb::Connect => "connect",
+    };
+    let own = ["url", "token", "ca", "scenario", "pid", "threads", "tick-us", "stats", "slo", "json", "label"];
+    let flags = |is_bare: bool| FLAGS.iter().filter(move |flag| flag.value.is_empty() == is_bare).map(|flag| flag.name);
+    super::options::Options::new(
+        name,
+        own.into_iter().chain(flags(false)),
+        ["i-own-this-host", "insecure"].into_iter().chain(flags(true)),
+    )
+}
+
 fn parse(verb: Verb, arguments: impl IntoIterator<Item = OsString>) -> Result<Option<Options>, String> {
-    use lexopt::Arg::{Long, Short};
     let (mut url, mut token, mut is_own) = ("ws://127.0.0.1:8000/xiaozhi/v1/".to_owned(), String::new(), false);
     let (mut flags, mut file, mut stats) = (preset(verb), None, None);
     let (mut pid, mut threads, mut slo, mut json, mut label) = (None, 1, None, None, String::new());
     let (mut tick_us, mut trust) = (0, Trust::Public);
-    let mut parser = lexopt::Parser::from_args(arguments);
-    while let Some(argument) = parser.next().map_err(|e| e.to_string())? {
-        let Long(name) = argument else {
-            match argument {
-                Short('h') => return Ok(None),
-                other => return Err(other.unexpected().to_string()),
-            }
-        };
-        let name = name.to_owned();
-        if name == "help" {
-            return Ok(None);
+    let is_help = !known(verb).read(arguments, |word| {
+        match word {
+            Word::Bare(name) if name == "i-own-this-host" => is_own = true,
+            Word::Bare(name) if name == "insecure" => believe(&mut trust, Trust::Anybody)?,
+            Word::Bare(name) => flags.push((name, "true".to_owned())),
+            Word::Valued(name, value) => match name.as_str() {
+                "url" => url = value.text()?,
+                "token" => token = value.text()?,
+                "ca" => believe(&mut trust, Trust::Authorities(value.path()))?,
+                "scenario" => file = Some(value.path()),
+                "pid" => pid = Some(value.count()?),
+                "threads" => threads = value.number(1..=THREADS_MAX)?,
+                "tick-us" => tick_us = value.tick()?,
+                "stats" => stats = Some(value.statistics()?),
+                "slo" => slo = Some(value.promise()?),
+                "json" => json = Some(value.path()),
+                "label" => label = value.text()?,
+                _ => flags.push((name, value.text()?)),
+            },
+            Word::Operand(_) => {}
         }
-        if name == "i-own-this-host" {
-            is_own = true;
-            continue;
-        }
-        if name == "insecure" {
-            trust = believe(trust, Trust::Anybody)?;
-            continue;
-        }
-        if let Some(flag) = FLAGS.iter().find(|f| f.name == name && f.value.is_empty()) {
-            flags.push((flag.name.to_owned(), "true".to_owned()));
-            continue;
-        }
-        let value = parser.value().map_err(|e| e.to_string())?.to_string_lossy().into_owned();
-        let number = || value.parse::<u32>().map_err(|_| format!("--{name} wants a number, not {value}"));
-        match name.as_str() {
-            "url" => url = value,
-            "token" => token = value,
-            "ca" => trust = believe(trust, Trust::Authorities(value.into()))?,
-            "scenario" => file = Some(PathBuf::from(value)),
-            "pid" => pid = Some(number()?),
-            "threads" => threads = number()?.clamp(1, 256),
-            "tick-us" => tick_us = tick(&value)?,
-            "stats" => stats = Some(admin(&value)?),
-            "slo" => slo = Some(Slo::parse(&value).map_err(|fault| fault.to_string())?),
-            "json" => json = Some(PathBuf::from(value)),
-            "label" => label = value,
-            _ => flags.push((name, value)),
-        }
+        Ok(())
+    })?;
+    if is_help {
+        return Ok(None);
     }
     let scenario = Scenario::load(file.as_deref(), &flags).map_err(|e| e.to_string())?;
     let mut target = Target::parse(&url, is_own)?.trusting(&trust)?;
@@ -298,21 +301,6 @@ fn parse(verb: Verb, arguments: impl IntoIterator<Item = OsString>) -> Result<Op
     Ok(Some(Options { target, scenario, pid, stats, threads, tick_us, slo, json, label }))
 }
 
-/// What was said of trust so far, and now.
-pub fn believe(before: Trust, now: Trust) -> Result<Trust, String> {
-    match before {
-        Trust::Public => Ok(now),
-        _ => Err("--ca FILE or --insecure: one of them, once".to_owned()),
-    }
-}
-
-/// A tick as written.
-pub fn tick(value: &str) -> Result<u32, String> {
-    let most = engine::TICK_US_MAX;
-    let number = value.parse().ok().filter(|us| *us <= most);
-    number.ok_or_else(|| format!("--tick-us wants a number from 0 (woken by each arrival) to {most}, not {value}"))
-}
-
 /// What the shorter verbs mean; the person's flags come after and win.
 fn preset(verb: Verb) -> Vec<(String, String)> {
     let list: &[(&str, &str)] = match verb {
@@ -321,12 +309,6 @@ fn preset(verb: Verb) -> Vec<(String, String)> {
         Verb::Connect => &[("idle", "1"), ("devices", "1000"), ("ramp", "4"), ("duration", "6")],
     };
     list.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect()
-}
-
-/// The address in the URL of a statistics page.
-pub fn admin(url: &str) -> Result<SocketAddr, String> {
-    let host = url.split_once("://").map_or(url, |(_, rest)| rest).split('/').next().unwrap_or("");
-    host.parse().map_err(|_| format!("--stats wants http://ADDRESS:PORT/stats.json, not {url}"))
 }
 
 #[cfg(test)]

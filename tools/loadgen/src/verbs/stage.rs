@@ -113,7 +113,7 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Option<Parsed>
             return Err(format!("--{name} belongs to find, or to the command after --"));
         }
     }
-    match find::parse(own)? {
+    match find::parse("stage", own)? {
         Some(_) if command.is_empty() => {
             Err("stage needs a command after --; see voxlane-load stage --help".to_owned())
         }

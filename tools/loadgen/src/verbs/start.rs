@@ -1,5 +1,6 @@
 //! `start`: what the server's program is before anybody comes: its size, how soon it listens, what it holds in memory.
 
+use super::options::Word;
 use crate::End;
 use serde_json::json;
 use std::ffi::OsString;
@@ -152,21 +153,19 @@ fn resident(pid: u32) -> Option<u64> {
 }
 
 fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Option<Options>, String> {
-    use lexopt::Arg::{Long, Short};
     let mut o = Options { server: None, times: 9, json: None };
-    let mut parser = lexopt::Parser::from_args(arguments);
-    while let Some(argument) = parser.next().map_err(|e| e.to_string())? {
-        match argument {
-            Long("help") | Short('h') => return Ok(None),
-            Long("server") => o.server = Some(parser.value().map_err(|e| e.to_string())?.into()),
-            Long("json") => o.json = Some(parser.value().map_err(|e| e.to_string())?.into()),
-            Long("times") => {
-                let text = parser.value().map_err(|e| e.to_string())?.to_string_lossy().into_owned();
-                let times = text.parse().ok().filter(|n| (1..=TIMES_MAX).contains(n));
-                o.times = times.ok_or_else(|| format!("--times wants a number from 1 to {TIMES_MAX}, not {text}"))?;
-            }
-            other => return Err(format!("{}; see voxlane-load start --help", other.unexpected())),
+    let options = super::options::Options::new("start", ["server", "json", "times"], []);
+    let is_help = !options.read(arguments, |word| {
+        match word {
+            Word::Valued(name, value) if name == "server" => o.server = Some(value.path()),
+            Word::Valued(name, value) if name == "json" => o.json = Some(value.path()),
+            Word::Valued(_, value) => o.times = value.number(1..=TIMES_MAX)?,
+            Word::Bare(_) | Word::Operand(_) => {}
         }
+        Ok(())
+    })?;
+    if is_help {
+        return Ok(None);
     }
     Ok(Some(o))
 }
@@ -182,7 +181,7 @@ mod tests {
         assert_eq!((o.server, o.times), (Some("/x".into()), 3));
         assert_eq!(read("--help"), Ok(None));
         assert!(read("--times 0").unwrap_err().contains("from 1 to 1000"));
-        assert!(read("--tims 0").unwrap_err().contains("--tims"));
+        assert!(read("--tims 0").unwrap_err().contains("did you mean --times?"));
     }
 
     #[test]
