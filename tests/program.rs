@@ -115,8 +115,12 @@ impl Program {
     }
 
     fn signal(&self) {
+        self.send(libc::SIGTERM);
+    }
+
+    fn send(&self, signal: libc::c_int) {
         // SAFETY: the call takes two numbers; the process is our child and has not been waited for.
-        assert_eq!(unsafe { libc::kill(self.child.id() as libc::pid_t, libc::SIGTERM) }, 0);
+        assert_eq!(unsafe { libc::kill(self.child.id() as libc::pid_t, signal) }, 0);
     }
 
     /// Waits for the end: that of its output, which a living process keeps open.
@@ -342,6 +346,28 @@ fn a_signal_lets_the_turn_end() {
     assert_eq!(packets, "One sentence.".len() - 1 + "And another.".len());
     assert_eq!(kinds(&rest), ["packet", "tts:sentence_start", "packet", "tts:stop", "close 1001"]);
     served.program.end().must_be(0);
+}
+
+#[test]
+fn a_changed_file_takes_effect_on_sighup_and_one_with_mistakes_does_not() {
+    let folder = Folder::new(CONFIG);
+    let mut served = serve(&mut folder.command(&["serve", "--config", "v.toml"]));
+    folder.write("v.toml", format!("{CONFIG}[limits]\nconnections = 1\n[log]\nformat = \"json\"\n").as_bytes());
+    served.program.send(libc::SIGHUP);
+    served.program.line("configuration reloaded: 2 keys changed");
+    let first = spoken_to(&served);
+    let refused = || Client::connect_as(served.device, &fresh_id(), |_| {}).err().map(|(status, _)| status);
+    assert_eq!(refused(), Some(503));
+    folder.write("v.toml", format!("{CONFIG}[limits]\nconnection = 9\n[audio]\nlead_ms = 9000\n").as_bytes());
+    served.program.send(libc::SIGHUP);
+    served.program.line("configuration not reloaded: 2 mistakes; the old one stays");
+    assert_eq!(refused(), Some(503));
+    served.program.send(libc::SIGTERM);
+    drop(first);
+    let ended = served.program.end().must_be(0);
+    for part in ["limits.connections", "log.format", "restart", "did you mean `connections`?", "lead_ms"] {
+        assert!(ended.err.contains(part), "{part} is not in\n{}", ended.err);
+    }
 }
 
 #[test]

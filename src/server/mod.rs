@@ -12,6 +12,7 @@ pub mod demo;
 pub mod effort;
 pub mod memory;
 pub mod providers;
+pub mod reload;
 pub mod scout;
 pub mod serve;
 pub mod state;
@@ -44,7 +45,9 @@ use crate::workers::shelf::Shelf;
 use crate::workers::{self, AsrRules, Base, Crew, Size};
 use alerts::Watchman;
 use effort::Keeper;
+use parking_lot::Mutex;
 use providers::Providers;
+use reload::AsrKind;
 use scout::Scout;
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
@@ -62,6 +65,9 @@ pub struct Server {
     keeper: Keeper,
     watchman: Watchman,
     watchdog: Watchdog,
+    /// The rules in force.
+    rules: Arc<Mutex<Arc<shard::Rules>>>,
+    asr: AsrKind,
     http: admin::Server,
     admin: admin::Server,
     clock: Clock,
@@ -190,7 +196,8 @@ impl Server {
         });
         let crews = crews.collect();
         watch_audio(&registry, common.audio.clone());
-        let device_routes = device_routes(config, &common, addresses.device.port(), languages);
+        let in_force = Arc::new(Mutex::new(common.rules.clone()));
+        let device_routes = device_routes(config, &in_force, addresses.device.port(), languages);
         let shards = site.start(common, clock, crews).map_err(no_thread)?;
         let pinnings = shards.pinnings();
 
@@ -222,6 +229,8 @@ impl Server {
             keeper,
             watchman,
             watchdog,
+            rules: in_force,
+            asr: AsrKind { is_local: asr_is_local, takes_packets: asr_takes_packets },
             http,
             admin,
             clock,
@@ -466,8 +475,13 @@ fn access(config: &Config) -> Result<Access, StartFault> {
     Ok(Access::Token { keys, allow: config.auth.allow.iter().map(|id| id.as_str().into()).collect() })
 }
 
-fn device_routes(config: &Config, common: &Common, port: u16, languages: Arc<DeviceLanguages>) -> DeviceRoutes {
-    let rules = common.rules.clone();
+fn device_routes(
+    config: &Config,
+    rules: &Arc<Mutex<Arc<shard::Rules>>>,
+    port: u16,
+    languages: Arc<DeviceLanguages>,
+) -> DeviceRoutes {
+    let rules = rules.clone();
     DeviceRoutes {
         public: Some(config.listen.public.clone()).filter(|p| !p.is_empty()),
         port,
@@ -475,7 +489,7 @@ fn device_routes(config: &Config, common: &Common, port: u16, languages: Arc<Dev
         path: config.listen.path.clone(),
         version: Version::V1,
         tz_offset_min: Box::new(offset_min),
-        token: Box::new(move |check_in, now| rules.access.issue(check_in, now)),
+        token: Box::new(move |check_in, now| rules.lock().access.issue(check_in, now)),
         remember: Box::new(move |device, language| languages.note(device, language)),
     }
 }

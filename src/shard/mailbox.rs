@@ -1,5 +1,6 @@
 //! Letters between shards: a connection handed over, a device that has come back elsewhere. Rare, bounded, never waited for.
 
+use super::rules::Rules;
 use crate::lanes::Doorbell;
 use crate::limits;
 use crossbeam::channel::{Receiver, Sender, bounded};
@@ -13,6 +14,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 pub enum Letter {
     /// A fresh connection for you; nothing has been read from it.
     Adopt(TcpStream, SocketAddr),
+    /// Rules from now on, and connections that may be open here.
+    Rules(Arc<Rules>, usize),
     /// A session of the device with this hash has broken something.
     Strike {
         /// Keyed hash of the Device-Id.
@@ -57,6 +60,11 @@ impl Mail {
         let (_, inbox) = bounded(1);
         let loads = [CachePadded::new(AtomicUsize::new(0))].into();
         Mail { own: 0, inbox, others: Vec::new(), loads, order: Arc::new(AtomicU64::new(1)) }
+    }
+
+    /// Ways into all mailboxes, for who is no shard.
+    pub fn senders(&self) -> Vec<Sender<Letter>> {
+        self.others.iter().map(|(sender, _)| sender.clone()).collect()
     }
 
     /// The next letter for us.
@@ -116,7 +124,7 @@ impl Mail {
             }
             Err(e) => match e.into_inner() {
                 Letter::Adopt(stream, _) => Some(stream),
-                Letter::Newer { .. } | Letter::Strike { .. } => None,
+                Letter::Newer { .. } | Letter::Strike { .. } | Letter::Rules(..) => None,
             },
         }
     }

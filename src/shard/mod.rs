@@ -413,6 +413,11 @@ impl Shard {
                 Letter::Adopt(socket, from) => {
                     self.admit(now, Stream::Plain(socket), Some(from));
                 }
+                Letter::Rules(rules, connections) => {
+                    self.floor.common.rules = rules;
+                    self.floor.most_open = connections;
+                    self.floor.slots.set_most(connections + limits::CONNECTIONS_BEYOND);
+                }
                 Letter::Strike { device } => self.floor.handle_strike(now, device),
                 Letter::Newer { device, order } => self.floor.handle_newer(now, device, order),
             }

@@ -3,17 +3,18 @@
 
 use super::clockwork::{Dice, Watch};
 use super::floor::Common;
-use super::mailbox::Mail;
+use super::mailbox::{Letter, Mail};
 use super::pin::{self, Cores, Pinning};
 use super::privilege;
 use super::reactor::{News, Reactor};
+use super::rules::Rules;
 use super::{MemoryPost, Parts, Shard};
 use crate::ids::ShardId;
 use crate::lanes::{Doorbell, Pool};
 use crate::metrics::{AtWork, Panel};
 use crate::net::listener::{self, ListenFault, Listener};
 use crate::time::{Clock, Duration};
-use crossbeam::channel::{Receiver, bounded};
+use crossbeam::channel::{Receiver, Sender, bounded};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -86,11 +87,12 @@ impl Site {
         let bells = self.doorbells();
         let shards = bells.len();
         let control = Arc::new(Control::default());
-        let share = common.rules.connections.div_ceil(shards);
-        // A shard may hold more than its share, as the kernel's hash is not even; together they stay near the whole.
-        let connections = if shards == 1 { share } else { share + share / 4 + 1 };
-        let mut handle = Handle { address: self.address, control, bells, threads: Vec::new(), pinned: Vec::new() };
-        let parts = self.plots.into_iter().zip(crews).zip(Mail::for_all(&handle.bells));
+        let connections = share(common.rules.connections, shards);
+        let mails = Mail::for_all(&bells);
+        let post = mails.first().map(Mail::senders).unwrap_or_default();
+        let mut handle =
+            Handle { address: self.address, control, bells, post, threads: Vec::new(), pinned: Vec::new() };
+        let parts = self.plots.into_iter().zip(crews).zip(mails);
         for (index, (((listener, mut reactor), crew), mail)) in parts.enumerate() {
             let parts = Parts {
                 id: ShardId(index as u16),
@@ -129,6 +131,12 @@ impl Site {
         }
         Ok(handle)
     }
+}
+
+/// A shard may hold more than its share, as the kernel's hash is not even; together they stay near the whole.
+fn share(connections: usize, shards: usize) -> usize {
+    let share = connections.div_ceil(shards.max(1));
+    if shards <= 1 { share } else { share + share / 4 + 1 }
 }
 
 /// The loop, on the shard's thread.
@@ -183,6 +191,8 @@ pub struct Handle {
     address: SocketAddr,
     control: Arc<Control>,
     bells: Vec<Doorbell>,
+    /// The shards' mailboxes.
+    post: Vec<Sender<Letter>>,
     threads: Vec<JoinHandle<()>>,
     pinned: Vec<Receiver<Pinning>>,
 }
@@ -206,6 +216,17 @@ impl Handle {
         self.control.drain_ms.store(limit.as_millis() as u64, Ordering::Release);
         self.control.drain.store(true, Ordering::Release);
         self.bells.iter().for_each(Doorbell::ring);
+    }
+
+    /// Has all shards go by other rules from their next pass on. Of use there: who may come in and how many, TLS, what new sessions
+    /// go by; the rest was settled at the start.
+    pub fn reload(&self, rules: &Arc<Rules>) {
+        let connections = share(rules.connections, self.post.len());
+        for (mailbox, bell) in self.post.iter().zip(&self.bells) {
+            // Waits for room, which a shard makes in every pass; a shard that is gone needs no rules.
+            let _ = mailbox.send(Letter::Rules(rules.clone(), connections));
+            bell.ring();
+        }
     }
 
     /// Ends all shards now, connections and all; returns at once.

@@ -49,6 +49,11 @@ impl<T> Slots<T> {
         Slots { chunks: Vec::new(), first_free: NONE, taken: 0, most: most.min(NONE as usize - 1) }
     }
 
+    /// Room for another number of guests; who is here may stay.
+    pub fn set_most(&mut self, most: usize) {
+        self.most = most.min(NONE as usize - 1);
+    }
+
     /// Gives a place to what `make` makes of its key; `None` when all are taken.
     pub fn insert_with(&mut self, make: impl FnOnce(Key) -> T) -> Option<Key> {
         if self.taken >= self.most {
