@@ -28,7 +28,17 @@ impl Memory {
             ),
             events: days("events_days", 30, "Everything else is kept for so many days; 0 = for ever."),
         };
+        let key = r.secret(
+            "memory",
+            "key",
+            "key_file",
+            "Seals what is remembered; empty = readable by who can read the folder.",
+        );
+        if key.as_ref().is_some_and(|key| key.len() < 32) {
+            let help = "make one as in: openssl rand -hex 32".to_owned();
+            r.refuse("memory", "key", "a key has at least 32 characters".to_owned(), Some(help));
+        }
         let (path, resume) = (path.unwrap_or_default(), Duration::from_secs(resume_minutes * 60));
-        Memory { path, durability, resume, retention }
+        Memory { path, durability, resume, retention, key }
     }
 }

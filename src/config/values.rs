@@ -253,6 +253,7 @@ pub struct Memory {
     pub durability: Durability,
     pub resume: Duration,
     pub retention: Retention,
+    pub key: Option<String>,
 }
 
 /// What is kept on disk.

@@ -4,6 +4,7 @@
 use super::disk::Disk;
 use super::frame::{Content, Frame, Gone, Record};
 use super::reading::{QUARANTINE, SegmentFile, name_of};
+use super::seal::Keys;
 use super::segment::{HEADER_BYTES, Header, Walk};
 use crate::ids::SessionId;
 use crate::limits;
@@ -53,22 +54,22 @@ impl Retention {
     }
 
     /// What becomes of a record. A checkpoint that another has replaced goes; one in force loses the turns whose time is over.
-    pub fn fate(&self, frame: &Frame<'_>, now: UnixMs, is_current: impl Fn() -> bool) -> Fate {
+    pub fn fate(&self, frame: &Frame<'_>, now: UnixMs, keys: Option<&Keys>, is_current: impl Fn() -> bool) -> Fate {
         let keep = match frame.kind() {
             Some(Kind::Turn) => self.turns,
             Some(Kind::Summary) => self.summaries,
             Some(Kind::Event) => self.events,
-            None if frame.is_checkpoint() => return self.fate_of_checkpoint(frame, now, is_current()),
+            None if frame.is_checkpoint() => return self.fate_of_checkpoint(frame, now, keys, is_current()),
             None => return Fate::Keep,
         };
         if frame.at < self.cutoff(keep, now) { Fate::Drop } else { Fate::Keep }
     }
 
-    fn fate_of_checkpoint(&self, frame: &Frame<'_>, now: UnixMs, is_current: bool) -> Fate {
+    fn fate_of_checkpoint(&self, frame: &Frame<'_>, now: UnixMs, keys: Option<&Keys>, is_current: bool) -> Fate {
         if !is_current || frame.at < self.cutoff(self.summaries, now) {
             return Fate::Drop;
         }
-        let Some(mut record) = frame.decode() else { return Fate::Drop };
+        let Some(mut record) = frame.open(keys) else { return Fate::Drop };
         let Content::Checkpoint(dialogue) = &mut record.content else { return Fate::Keep };
         let before = dialogue.len();
         dialogue.forget_before(self.turns_from(now));
@@ -80,10 +81,16 @@ impl Retention {
 ///
 /// # Errors
 /// The system's; the old file is there still.
-pub fn rewrite(dir: &Path, disk: &dyn Disk, file: &mut SegmentFile, fate: &mut Judge<'_>) -> io::Result<u64> {
+pub fn rewrite(
+    dir: &Path,
+    disk: &dyn Disk,
+    file: &mut SegmentFile,
+    keys: Option<&Keys>,
+    fate: &mut Judge<'_>,
+) -> io::Result<u64> {
     let bytes = fs::read(&file.path)?;
     let mut draft = Draft::new(file);
-    let (mut removed, mut changed) = (0, false);
+    let (mut removed, mut changed, mut refused) = (0, false, None);
     let number = file.number;
     walk(file, &bytes, &mut |at, frame| match fate(frame, (number, at)) {
         Fate::Keep => draft.keep(frame),
@@ -93,9 +100,12 @@ pub fn rewrite(dir: &Path, disk: &dyn Disk, file: &mut SegmentFile, fate: &mut J
         }
         Fate::Replace(record) => {
             changed = true;
-            draft.put(&record);
+            refused = refused.take().or(draft.put(&record, keys).err());
         }
     });
+    if let Some(error) = refused {
+        return Err(error);
+    }
     if changed {
         let until = file.sequences.1;
         draft.finish(dir, disk, file, until)?;
@@ -203,13 +213,14 @@ impl Draft {
         self.oldest = self.oldest.min(frame.at);
     }
 
-    fn put(&mut self, record: &Record) {
+    fn put(&mut self, record: &Record, keys: Option<&Keys>) -> io::Result<()> {
         self.lost_before(record.sequence);
         self.settle();
-        self.prev = record.emit(self.prev, &mut self.bytes);
+        self.prev = record.emit_sealed(self.prev, keys, &mut self.bytes)?;
         self.next = record.sequence + 1;
         self.records += 1;
         self.oldest = self.oldest.min(record.at);
+        Ok(())
     }
 
     fn gone(&mut self, first: u64, last: u64, why: Gone) {

@@ -21,6 +21,13 @@ pub enum StoreFault {
         /// The version of its layout.
         schema: u32,
     },
+    /// It is sealed by a key that we have not; it was not touched.
+    Sealed {
+        /// Where.
+        path: PathBuf,
+        /// We have another one.
+        has_key: bool,
+    },
     /// Another server writes it.
     Taken(PathBuf),
     /// The system refuses.
@@ -63,6 +70,12 @@ impl fmt::Display for StoreFault {
                  another memory.path",
                 path.display(),
                 super::segment::SCHEMA
+            ),
+            StoreFault::Sealed { path, has_key } => write!(
+                f,
+                "{} is sealed {}; it was not touched. Give the key it was written with (memory.key), or another memory.path",
+                path.display(),
+                if *has_key { "by another memory.key" } else { "by a memory.key" }
             ),
             StoreFault::Taken(path) => write!(
                 f,

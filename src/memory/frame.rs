@@ -1,20 +1,24 @@
 //! One record as it lies on disk, and back.
 //!
 //! ```text
-//!   magic 4 | length 4 | crc 4 | prev 4 | sequence 8 | at 8 | session 16 | turn 4 | operation 2 | device 1 | 0 1 | device… | payload…
+//!   magic 4 | length 4 | crc 4 | prev 4 | sequence 8 | at 8 | session 16 | turn 4 | operation 2 | device 1 | sealed 1 | device… | payload…
 //! ```
 //! Numbers are little-endian; `length` is the payload's, `crc` a CRC-32 over everything but itself, `prev` the CRC of the record
 //! before in the same file (of the file's header for the first): a block that was written elsewhere, or twice, breaks the chain
-//! although it is whole.
+//! although it is whole. A sealed payload is encrypted ([`super::seal`]); its head from the sequence on belongs to it.
 
+use super::seal::Keys;
 use crate::ids::SessionId;
 use crate::limits;
 use crate::session::dialogue::Dialogue;
 use crate::session::record::{Exchange, Kind, Operation};
 use crate::time::UnixMs;
+use std::io;
 
 /// Bytes before the device's id.
 pub const HEAD_BYTES: usize = 56;
+/// Where the part of the head begins that a sealed content belongs to; what is before changes when a file is written anew.
+const SEALED_HEAD: usize = 16;
 const MAGIC: [u8; 4] = *b"vxR\x01";
 
 /// What a record says.
@@ -76,6 +80,8 @@ pub struct Frame<'a> {
     pub code: u16,
     /// Whose it is.
     pub device: &'a str,
+    /// The content is encrypted.
+    pub is_sealed: bool,
     /// The content.
     pub payload: &'a [u8],
     /// Its CRC.
@@ -105,6 +111,32 @@ mod code {
 impl Record {
     /// Appends it to `out`, chained to the record with the CRC `prev`. Returns its own CRC.
     pub fn emit(&self, prev: u32, out: &mut Vec<u8>) -> u32 {
+        let (start, _) = self.emit_open(prev, out);
+        finish(start, out)
+    }
+
+    /// The same, sealed if there are keys, and something to seal: a void says nothing.
+    ///
+    /// # Errors
+    /// The system gives no randomness; nothing was appended then.
+    pub fn emit_sealed(&self, prev: u32, keys: Option<&Keys>, out: &mut Vec<u8>) -> io::Result<u32> {
+        let (Some(keys), Content::Operation(_) | Content::Checkpoint(_)) = (keys, &self.content) else {
+            return Ok(self.emit(prev, out));
+        };
+        let (start, payload) = self.emit_open(prev, out);
+        out[start + 55] = 1;
+        let sealed = keys.seal(&self.device, &out[start + SEALED_HEAD..payload], &out[payload..]);
+        let Some(sealed) = sealed else {
+            out.truncate(start);
+            return Err(io::Error::other("the system gives no randomness"));
+        };
+        out.truncate(payload);
+        out.extend_from_slice(&sealed);
+        Ok(finish(start, out))
+    }
+
+    /// All of it but length and CRC. Where it begins, and where its payload does.
+    fn emit_open(&self, prev: u32, out: &mut Vec<u8>) -> (usize, usize) {
         let start = out.len();
         out.resize(start + HEAD_BYTES, 0);
         let device = self.device.as_bytes();
@@ -112,10 +144,8 @@ impl Record {
         out.extend_from_slice(device);
         let payload = out.len();
         let number = emit_content(&self.content, out);
-        let length = (out.len() - payload) as u32;
         let head = &mut out[start..start + HEAD_BYTES];
         head[0..4].copy_from_slice(&MAGIC);
-        head[4..8].copy_from_slice(&length.to_le_bytes());
         head[12..16].copy_from_slice(&prev.to_le_bytes());
         head[16..24].copy_from_slice(&self.sequence.to_le_bytes());
         head[24..32].copy_from_slice(&self.at.0.to_le_bytes());
@@ -123,9 +153,7 @@ impl Record {
         head[48..52].copy_from_slice(&self.turn.to_le_bytes());
         head[52..54].copy_from_slice(&number.to_le_bytes());
         head[54] = device.len() as u8;
-        let crc = crc_of(&out[start..]);
-        out[start + 8..start + 12].copy_from_slice(&crc.to_le_bytes());
-        crc
+        (start, payload)
     }
 
     /// About how many bytes it takes while it waits.
@@ -139,6 +167,16 @@ impl Record {
         };
         HEAD_BYTES + self.device.len() + content
     }
+}
+
+/// Fills in the length and the CRC of the record from `start` on.
+fn finish(start: usize, out: &mut [u8]) -> u32 {
+    let payload = start + HEAD_BYTES + usize::from(out[start + 54]);
+    let length = (out.len() - payload) as u32;
+    out[start + 4..start + 8].copy_from_slice(&length.to_le_bytes());
+    let crc = crc_of(&out[start..]);
+    out[start + 8..start + 12].copy_from_slice(&crc.to_le_bytes());
+    crc
 }
 
 /// The frame at the beginning of `bytes`, if a whole and undamaged one stands there.
@@ -162,6 +200,7 @@ pub fn parse(bytes: &[u8]) -> Option<Frame<'_>> {
         turn: u32::from_le_bytes(head[48..52].try_into().ok()?),
         code: u16::from_le_bytes(head[52..54].try_into().ok()?),
         device: std::str::from_utf8(&whole[HEAD_BYTES..device_end]).ok()?,
+        is_sealed: head[55] & 1 != 0,
         payload: &whole[device_end..],
         crc,
         prev: u32::from_le_bytes(head[12..16].try_into().ok()?),
@@ -177,9 +216,21 @@ pub fn next_candidate(bytes: &[u8], from: usize) -> Option<usize> {
 }
 
 impl Frame<'_> {
-    /// The record that it holds; `None` if its content is not what its number says: a defect, since its CRC is right.
+    /// The record that it holds; `None` if it is sealed, or its content is not what its number says: a defect, since its CRC is
+    /// right.
     pub fn decode(&self) -> Option<Record> {
-        let content = parse_content(self.code, self.payload)?;
+        self.open(None)
+    }
+
+    /// The same, with keys for what is sealed.
+    pub fn open(&self, keys: Option<&Keys>) -> Option<Record> {
+        let content = match self.is_sealed {
+            false => parse_content(self.code, self.payload)?,
+            true => {
+                let head = &self.bytes[SEALED_HEAD..self.len - self.payload.len()];
+                parse_content(self.code, &keys?.open(self.device, head, self.payload)?)?
+            }
+        };
         let (sequence, at, session, turn) = (self.sequence, self.at, self.session, self.turn);
         Some(Record { sequence, at, session, turn, device: self.device.into(), content })
     }

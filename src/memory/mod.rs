@@ -4,6 +4,7 @@
 //!   frame    one record: CRC, chain, sequence          segment  one file: header, records, what is wrong with it
 //!   reading  the whole log, read                       store    append, commit, recall, erase      cleaning  files written anew
 //!   writer   the thread that does it for all shards         tally   what is counted
+//!   seal     encryption, if there is a key
 //!   disk     where bytes go (tests put a worse one)        door     where `voxlane memory` asks a running server
 //! ```
 //!
@@ -25,12 +26,14 @@ pub mod frame;
 pub mod reading;
 #[cfg(test)]
 mod rig;
+pub mod seal;
 pub mod segment;
 pub mod store;
 pub mod tally;
 pub mod writer;
 
 pub use fault::StoreFault;
+pub use seal::Keys;
 pub use store::{Entry, Recalled, Store};
 pub use tally::Tally;
 pub use writer::{Rules, Writer};

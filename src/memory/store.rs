@@ -13,6 +13,7 @@ use super::disk::{self, Disk, Sink};
 use super::fault::StoreFault;
 use super::frame::{self, Content, Frame, Gone, Record};
 use super::reading::{self, LOCK, MARK, Mark, Reading, SegmentFile, name_of};
+use super::seal::{KeyCheck, Keys};
 use super::segment::{Damage, HEADER_BYTES, Header};
 use crate::ids::SessionId;
 use crate::limits;
@@ -24,12 +25,14 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The log, open for writing.
 pub struct Store {
     pub(super) dir: PathBuf,
     pub(super) disk: Box<dyn Disk>,
     bounds: Bounds,
+    keys: Option<Arc<Keys>>,
     /// Held as long as we live.
     _lock: File,
     pub(super) files: Vec<SegmentFile>,
@@ -111,8 +114,23 @@ impl Store {
     /// # Errors
     /// [`StoreFault`]; nothing was touched then.
     pub fn open(dir: &Path, bounds: Bounds, disk: Box<dyn Disk>) -> Result<(Store, Reading), StoreFault> {
+        Store::open_sealed(dir, bounds, disk, None)
+    }
+
+    /// The same, and from now on records are sealed by these keys. Older ones that are not stay as they are.
+    ///
+    /// # Errors
+    /// As [`Store::open`]; and records there are sealed by another key.
+    pub fn open_sealed(
+        dir: &Path,
+        bounds: Bounds,
+        disk: Box<dyn Disk>,
+        keys: Option<Arc<Keys>>,
+    ) -> Result<(Store, Reading), StoreFault> {
         // Before anything of ours is put there.
-        reading::read(dir, &mut |_, _, _| {})?;
+        let mut check = KeyCheck::new(keys.as_deref());
+        reading::read(dir, &mut |_, _, frame| check.look(frame))?;
+        check.verdict(dir)?;
         disk::make_folder(dir).map_err(|e| StoreFault::io(dir, e))?;
         let lock = lock(dir)?;
         let mut index: HashMap<Box<str>, Known> = HashMap::new();
@@ -129,6 +147,7 @@ impl Store {
             dir: dir.to_owned(),
             disk,
             bounds,
+            keys,
             _lock: lock,
             files: reading.files.clone(),
             open: None,
@@ -274,7 +293,7 @@ impl Store {
         let mut crc = open.crc;
         for record in &self.pending {
             let at = buffer.len();
-            crc = record.emit(crc, buffer);
+            crc = record.emit_sealed(crc, self.keys.as_deref(), buffer)?;
             places.push((at, buffer.len() - at));
         }
         open.sink.write(buffer)?;
@@ -373,7 +392,7 @@ impl Store {
         };
         let mut bytes = vec![0; place.len as usize];
         file.read_exact_at(&mut bytes, u64::from(place.at)).ok()?;
-        frame::parse(&bytes)?.decode()
+        frame::parse(&bytes)?.open(self.keys.as_deref())
     }
 
     /// Devices that are remembered.
@@ -425,12 +444,13 @@ impl Store {
         }
         self.commit(true)?;
         self.close()?;
-        let index = std::mem::take(&mut self.index);
+        let (index, keys) = (std::mem::take(&mut self.index), self.keys.clone());
         let is_current = |frame: &Frame<'_>, place: (u64, usize)| {
             let checkpoint = index.get(frame.device).and_then(|known| known.checkpoint);
             checkpoint.is_some_and(|it| (it.number, it.at as usize) == place)
         };
-        let removed = self.rewrite(&mut |frame, place| keep.fate(frame, now, || is_current(frame, place)));
+        let removed =
+            self.rewrite(&mut |frame, place| keep.fate(frame, now, keys.as_deref(), || is_current(frame, place)));
         self.index = index;
         let removed = removed?;
         if removed > 0 {
@@ -445,7 +465,7 @@ impl Store {
         self.readers.clear();
         let mut removed = 0;
         for file in &mut self.files {
-            removed += cleaning::rewrite(&self.dir, &*self.disk, file, fate)?;
+            removed += cleaning::rewrite(&self.dir, &*self.disk, file, self.keys.as_deref(), fate)?;
         }
         Ok(removed)
     }

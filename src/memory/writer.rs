@@ -11,6 +11,7 @@ use super::cleaning::Retention;
 use super::disk::Disk;
 use super::door::Door;
 use super::fault::StoreFault;
+use super::seal::Keys;
 use super::store::{self, Entry, Full, Store};
 use super::tally::Tally;
 use crate::ids::Ticket;
@@ -26,7 +27,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 /// How the memory is kept.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Rules {
     /// What is promised.
     pub durability: Durability,
@@ -34,6 +35,8 @@ pub struct Rules {
     pub retention: Retention,
     /// How much of a dialogue stays word for word.
     pub bounds: Bounds,
+    /// What it is sealed by, if it is.
+    pub keys: Option<Arc<Keys>>,
 }
 
 /// Gives a disk, as often as one is needed.
@@ -168,7 +171,7 @@ impl Clerk {
 
     /// Opens the log. Trouble of the disk is told and tried again.
     fn open(&mut self, now: Instant) -> Result<(), StoreFault> {
-        match Store::open(&self.dir, self.rules.bounds, (self.disk)()) {
+        match Store::open_sealed(&self.dir, self.rules.bounds, (self.disk)(), self.rules.keys.clone()) {
             Ok((store, reading)) => {
                 store::describe(&reading).iter().for_each(|line| tracing::warn!(damage = %line, "memory"));
                 self.tally.opened(&store, &reading);

@@ -8,9 +8,10 @@ use crate::config::{Config, Memory};
 use crate::lanes::Doorbell;
 use crate::memory::frame::{Content, Frame};
 use crate::memory::reading::{self, Reading};
+use crate::memory::seal::KeyCheck;
 use crate::memory::store::{self, Store};
 use crate::memory::writer::DiskMaker;
-use crate::memory::{StoreFault, Tally, Writer, disk, door};
+use crate::memory::{Keys, StoreFault, Tally, Writer, disk, door};
 use crate::metrics::Registry;
 use crate::session::dialogue::Bounds;
 use crate::session::record::{Durability, Operation};
@@ -35,12 +36,12 @@ pub(super) fn start(
     shards: &[Doorbell],
     registry: &Registry,
 ) -> Result<Opened, StartFault> {
-    let Memory { path, durability, retention, .. } = &config.memory;
+    let Memory { path, durability, retention, key, .. } = &config.memory;
     if *durability == Durability::None {
         return Ok((None, shards.iter().map(|_| None).collect()));
     }
     let bounds = Bounds { turns: rules.session.dialogue_turns, tokens: rules.session.dialogue_tokens };
-    let rules = crate::memory::Rules { durability: *durability, retention: *retention, bounds };
+    let rules = crate::memory::Rules { durability: *durability, retention: *retention, bounds, keys: keys(key) };
     let tally = Arc::new(Tally::default());
     tally.watch(registry);
     let disk: DiskMaker = Box::new(|| Box::new(disk::Real));
@@ -49,18 +50,22 @@ pub(super) fn start(
     Ok((Some(writer), posts.into_iter().map(Some).collect()))
 }
 
+fn keys(secret: &Option<String>) -> Option<Arc<Keys>> {
+    secret.as_ref().map(|secret| Arc::new(Keys::new(secret.as_bytes())))
+}
+
 /// Runs one action.
 pub fn run(config: Option<&Path>, action: &MemoryAction) -> u8 {
     let loaded = match load(config) {
         Ok(loaded) => loaded,
         Err(code) => return code,
     };
-    let dir = &loaded.config.memory.path;
+    let (dir, keys) = (&loaded.config.memory.path, keys(&loaded.config.memory.key));
     let done = match action {
         MemoryAction::List => list(dir),
-        MemoryAction::Show(device) => turns(dir, device, &show),
-        MemoryAction::Export(device) => turns(dir, device, &export),
-        MemoryAction::Erase(device) => erase(dir, device),
+        MemoryAction::Show(device) => turns(dir, device, keys.as_deref(), &show),
+        MemoryAction::Export(device) => turns(dir, device, keys.as_deref(), &export),
+        MemoryAction::Erase(device) => erase(dir, device, keys),
     };
     match done {
         Ok(()) => exit::OK,
@@ -129,14 +134,15 @@ struct Turn<'a> {
     complete: bool,
 }
 
-fn turns(dir: &Path, device: &str, write: Write1<'_>) -> Result<(), Trouble> {
+fn turns(dir: &Path, device: &str, keys: Option<&Keys>, write: Write1<'_>) -> Result<(), Trouble> {
     let mut out = io::BufWriter::new(io::stdout().lock());
-    let (mut failed, mut count) = (None, 0);
+    let (mut failed, mut count, mut check) = (None, 0, KeyCheck::new(keys));
     let reading = read(dir, &mut |frame| {
         if frame.device != device || !frame.is_turn() || failed.is_some() {
             return;
         }
-        let Some(record) = frame.decode() else { return };
+        check.look(frame);
+        let Some(record) = frame.open(keys) else { return };
         if let Content::Operation(Operation::Turn { user, reply, complete }) = &record.content {
             count += 1;
             failed = write(&mut out, &Turn { frame, user, reply, complete: *complete }).err();
@@ -146,6 +152,7 @@ fn turns(dir: &Path, device: &str, write: Write1<'_>) -> Result<(), Trouble> {
         return Err(error.into());
     }
     out.flush()?;
+    check.verdict(dir)?;
     if count == 0 {
         eprintln!("voxlane: nothing is remembered of {}", plain(device));
     }
@@ -173,7 +180,7 @@ fn show(out: &mut dyn Write, turn: &Turn<'_>) -> io::Result<()> {
     writeln!(out, "{:24}  reply: {}{cut}", "", plain(turn.reply))
 }
 
-fn erase(dir: &Path, device: &str) -> Result<(), Trouble> {
+fn erase(dir: &Path, device: &str, keys: Option<Arc<Keys>>) -> Result<(), Trouble> {
     let count = match door::ask_to_erase(dir, device) {
         Some(answer) => answer.map_err(Trouble::Memory)?,
         None => {
@@ -183,7 +190,7 @@ fn erase(dir: &Path, device: &str) -> Result<(), Trouble> {
                 println!("nothing is remembered of {}", plain(device));
                 return Ok(());
             }
-            let (mut store, reading) = Store::open(dir, Bounds::default(), Box::new(disk::Real))?;
+            let (mut store, reading) = Store::open_sealed(dir, Bounds::default(), Box::new(disk::Real), keys)?;
             complain(&reading);
             store.erase(device).map_err(|error| Trouble::Memory(format!("{}: {error}", dir.display())))?
         }

@@ -4,6 +4,7 @@
 use super::*;
 use crate::memory::rig::{Folder, Trick};
 use crate::memory::segment::Damage;
+use crate::time::Duration;
 use std::collections::BTreeMap;
 use std::fs;
 use std::sync::atomic::Ordering;
@@ -373,4 +374,41 @@ fn a_second_server_is_refused() {
     assert!(matches!(second, Err(StoreFault::Taken(_))));
     drop(store);
     assert!(Store::open(&folder.0, Bounds::default(), Box::new(disk::Real)).is_ok());
+}
+
+#[test]
+fn a_sealed_log_is_read_with_its_key_only_and_holds_no_word() {
+    let folder = Folder::new("sealed");
+    let keys = |secret: &str| Some(Arc::new(Keys::new(secret.as_bytes())));
+    let open = |keys| Store::open_sealed(&folder.0, Bounds::default(), Box::new(Trick::roomy()), keys);
+    let users = |store: &mut Store| store.recall("a").dialogue.turns().map(|t| t.user.clone()).collect::<Vec<_>>();
+    let mut store = open(None).unwrap().0;
+    store.append(said("a", "open words")).unwrap();
+    store.commit(true).unwrap();
+    drop(store);
+    // A key that is given later seals what comes after it; enough turns make checkpoints too.
+    let mut store = open(keys("one")).unwrap().0;
+    for i in 0..100 {
+        store.append(said("a", &format!("my secret {i}"))).unwrap();
+        store.append(said("b", "another's secret")).unwrap();
+        store.commit(true).unwrap();
+    }
+    let before = users(&mut store);
+    assert_eq!(before.last().map(String::as_str), Some("my secret 99"));
+    drop(store);
+    let on_disk = || -> Vec<u8> { folder.segments().iter().flat_map(|path| fs::read(path).unwrap()).collect() };
+    let holds = |word: &[u8]| on_disk().windows(word.len()).any(|window| window == word);
+    assert!(holds(b"open words") && !holds(b"secret"));
+    assert!(matches!(open(None), Err(StoreFault::Sealed { has_key: false, .. })));
+    assert!(matches!(open(keys("two")), Err(StoreFault::Sealed { has_key: true, .. })));
+    let mut store = open(keys("one")).unwrap().0;
+    assert_eq!(users(&mut store), before);
+    // Files that are written anew are sealed as before; checkpoints that lose turns are sealed anew.
+    let keep = Retention { turns: Duration::from_millis(1), ..Retention::default() };
+    let now = UnixMs(1_000_000 + 2);
+    assert!(store.retain(&keep, now).unwrap() > 0);
+    assert!(store.erase("b").unwrap() > 0);
+    drop(store);
+    let mut store = open(keys("one")).unwrap().0;
+    assert!(users(&mut store).is_empty() && !holds(b"secret"));
 }
