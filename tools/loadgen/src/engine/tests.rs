@@ -63,7 +63,7 @@ fn kept(outcome: &Outcome, promise: &str) {
 
 #[test]
 fn devices_talk_and_are_answered() {
-    let outcome = run(&[("devices", "12"), ("ramp", "1"), ("turns", "1"), ("duration", "20")]);
+    let outcome = run(&[("devices", "12"), ("ramp", "1"), ("turns", "1"), ("duration", "120")]);
     kept(&outcome, "errors=0,crosstalk=0,doubled_stop=0,turns=12,devices>=1,refused=0");
     assert!(outcome.failures.is_empty() && outcome.server.is_some(), "{outcome:?}");
     assert!(outcome.unmeasured.is_some() || outcome.times["first_audio"].count() == 12);
@@ -75,7 +75,7 @@ fn buttons_framings_and_samples_work() {
         ("devices", "6"),
         ("ramp", "0.5"),
         ("turns", "1"),
-        ("duration", "20"),
+        ("duration", "120"),
         ("mode", "manual"),
         ("framing", "3"),
         ("codec", "pcm"),

@@ -3,7 +3,7 @@
 use super::*;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data/tls");
-const TALK: &[(&str, &str)] = &[("devices", "4"), ("ramp", "0.2"), ("turns", "1"), ("duration", "20")];
+const TALK: &[(&str, &str)] = &[("devices", "4"), ("ramp", "0.2"), ("turns", "1"), ("duration", "120")];
 const COME: &[(&str, &str)] = &[("devices", "2"), ("ramp", "0"), ("idle", "1"), ("duration", "3")];
 
 fn authority() -> Trust {
@@ -41,7 +41,7 @@ fn refused(outcome: &Outcome, why: &str) {
 #[test]
 fn who_comes_back_resumes_a_session_of_its_own_and_no_other() {
     let flags =
-        [("devices", "3"), ("ramp", "0.2"), ("reconnect", "1"), ("talk", "0"), ("turns", "2"), ("duration", "30")];
+        [("devices", "3"), ("ramp", "0.2"), ("reconnect", "1"), ("talk", "0"), ("turns", "2"), ("duration", "180")];
     let outcome = run_at("wss", &secure_config(), &authority(), &flags);
     // Each talks, hangs up, comes back and talks again: it shakes hands in full, then with what it kept.
     kept(&outcome, "errors=0,crosstalk=0,turns=6,resumed=50%");
