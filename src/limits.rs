@@ -108,11 +108,6 @@ pub const MAILBOX: usize = 4_096;
 /// costs less than the hand-over.
 pub const IMBALANCE: usize = 16;
 
-/// How long a shard may compute before another thread of its core has its turn, if that has waited: the shortest that Linux
-/// takes. A thread of short slices is run the sooner when it wakes (EEVDF, since 6.12; before, it is without effect), and a shard
-/// that needs the core for longer has the weight to come back.
-pub const SHARD_SLICE: Duration = Duration::from_micros(100);
-
 // --- Audio in -----------------------------------------------------------------------------------------------------------
 
 /// Samples in a [`crate::audio::block::AudioBlock`]: 60 ms at 16 kHz, one packet of a device.

@@ -21,7 +21,7 @@ pub mod watchdog;
 use crate::admin::{self, AdminRoutes, DeviceRoutes, Guard, Live};
 use crate::audio::phrase::Phrasebook;
 use crate::audio::queue::Budget;
-use crate::config::{Config, Shards, TtsFormat, TtsProvider};
+use crate::config::{Config, Shards};
 use crate::format::Lang;
 use crate::ids::ShardId;
 use crate::job::Stage;
@@ -42,7 +42,7 @@ use crate::wire::upgrade;
 use crate::workers::chain::{self, Behind, Line, Spec};
 use crate::workers::phrases::{self, Rendering};
 use crate::workers::shelf::Shelf;
-use crate::workers::{self, AsrRules, Base, Crew, Size, Toil};
+use crate::workers::{self, AsrRules, Base, Crew, Size};
 use alerts::Watchman;
 use effort::Keeper;
 use parking_lot::Mutex;
@@ -175,10 +175,7 @@ impl Server {
         let (llm_pools, llm_crew) =
             workers::start_llm(size(config.llm.workers, &about[1]), llm, &base).map_err(no_thread)?;
         let tts_size = size(config.tts.workers, &about[2]);
-        let passes = tts_config.provider == TtsProvider::OpenAi && tts_config.format == TtsFormat::Opus;
-        let toil = if passes { Toil::Waits } else { Toil::Computes };
-        let (tts_pools, tts_crew) =
-            workers::start_tts(tts_size, toil, keeper.effort(), tts, &base).map_err(no_thread)?;
+        let (tts_pools, tts_crew) = workers::start_tts(tts_size, keeper.effort(), tts, &base).map_err(no_thread)?;
 
         let book = Arc::new(Phrasebook::new(|phrase, lang| config.phrases.text(phrase, lang).to_owned()));
         let spoken = readiness.part("phrases", "our own sentences are being spoken");

@@ -1,8 +1,6 @@
 //! What only some systems allow, for deployments that count microseconds: a real-time class for shards, memory that stays.
-//! Each is off by default; a refusal is told with its cure, and the server goes on without. And what every system allows:
-//! shorter slices.
+//! Each is off by default; a refusal is told with its cure, and the server goes on without.
 
-use crate::time::Duration;
 use std::fmt;
 use std::io;
 
@@ -46,28 +44,6 @@ pub fn real_time(priority: u8) -> Result<(), Refusal> {
     if result == 0 { Ok(()) } else { Err(Refusal::RealTime(io::Error::last_os_error())) }
 }
 
-/// Asks for slices of `slice` for the calling thread: it is then run the sooner when it wakes, for which no system asks a
-/// privilege. Without effect before Linux 6.12, and where it is refused nothing is lost but that.
-pub fn short_slices(slice: Duration) {
-    // SAFETY: plain system calls; 0 is the calling thread, whose class and niceness stay what they are, and the attributes live
-    // until the call is over.
-    unsafe {
-        let attributes = libc::sched_attr {
-            size: size_of::<libc::sched_attr>() as u32,
-            sched_policy: libc::SCHED_OTHER as u32,
-            sched_flags: 0,
-            sched_nice: libc::getpriority(libc::PRIO_PROCESS, 0),
-            sched_priority: 0,
-            sched_runtime: slice.as_nanos() as u64,
-            sched_deadline: 0,
-            sched_period: 0,
-        };
-        if libc::sched_getscheduler(0) == libc::SCHED_OTHER {
-            _ = libc::syscall(libc::SYS_sched_setattr, 0, &attributes, 0);
-        }
-    }
-}
-
 /// Keeps pages of this process in memory from their first touch on. Untouched ones are not made resident: lanes and stacks
 /// reserve far more than they use.
 ///
@@ -107,22 +83,6 @@ mod tests {
                 assert!(refusal.to_string().contains("CAP_SYS_NICE"), "{refusal}");
             }
         }
-    }
-
-    #[test]
-    fn short_slices_change_neither_class_nor_niceness() {
-        let standing = || {
-            // SAFETY: plain system calls about the calling thread.
-            unsafe { (libc::sched_getscheduler(0), libc::getpriority(libc::PRIO_PROCESS, 0)) }
-        };
-        let (before, after) = std::thread::spawn(move || {
-            let before = standing();
-            short_slices(crate::limits::SHARD_SLICE);
-            (before, standing())
-        })
-        .join()
-        .unwrap();
-        assert_eq!(before, after);
     }
 
     #[test]

@@ -11,7 +11,6 @@ use super::rules::Rules;
 use super::{MemoryPost, Parts, Shard};
 use crate::ids::ShardId;
 use crate::lanes::{Doorbell, Pool};
-use crate::limits;
 use crate::metrics::{AtWork, Panel};
 use crate::net::listener::{self, ListenFault, Listener};
 use crate::time::{Clock, Duration};
@@ -117,7 +116,6 @@ impl Site {
                 if pinning == Pinning::Refused {
                     tracing::warn!(shard = index, "could not be pinned to a core; it runs where the system puts it");
                 }
-                privilege::short_slices(limits::SHARD_SLICE);
                 if realtime > 0
                     && let Err(refusal) = privilege::real_time(realtime)
                     && index == 0

@@ -48,15 +48,6 @@ pub enum Cores {
     Shared,
 }
 
-/// What workers spend their time with; where they share cores with shards it decides how far they stand back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Toil {
-    /// They wait for a service, and have little to do between two waits.
-    Waits,
-    /// They compute: encoding, a model.
-    Computes,
-}
-
 /// Threads of a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
@@ -121,7 +112,6 @@ pub fn start_asr(
 ) -> io::Result<(Vec<Pool>, Crew)> {
     let capacity = if rules.is_local { limits::GATHERED_UTTERANCES } else { 1 };
     let stack = if rules.has_model { limits::MODEL_STACK_BYTES } else { limits::POOL_STACK_BYTES };
-    let toil = if rules.has_model { Toil::Computes } else { Toil::Waits };
     let spec = PoolSpec { min: rules.size.min, max: rules.size.max, capacity, flow: Flow::Whole };
     let run = move |mut bench: Bench, index: usize| {
         let build = || {
@@ -139,7 +129,7 @@ pub fn start_asr(
         let elsewhere = behind.map(|behind| Elsewhere::new(behind, bench.clock, bench.desk.bell(), stack));
         asr::serve(&mut bench, &build, elsewhere, rules.budget);
     };
-    start(Stage::Asr, spec, (stack, toil), base, Arc::new(run))
+    start(Stage::Asr, spec, stack, base, Arc::new(run))
 }
 
 /// Starts the language model's pool.
@@ -147,14 +137,12 @@ pub fn start_llm(size: Size, factory: Factory<dyn LanguageModel>, base: &Base) -
     let run = move |mut bench: Bench, index: usize| {
         bench.serve(&|| factory(index).map_err(unavailable), &mut |model, bench, job| llm::converse(model, bench, job));
     };
-    start(Stage::Llm, service(size), (limits::POOL_STACK_BYTES, Toil::Waits), base, Arc::new(run))
+    start(Stage::Llm, service(size), limits::POOL_STACK_BYTES, base, Arc::new(run))
 }
 
-/// Starts speech synthesis. `effort` is a word of [`crate::audio::opus::Effort`], read at every sentence. Its workers wait where
-/// a service's packets are passed on, else they encode.
+/// Starts speech synthesis. `effort` is a word of [`crate::audio::opus::Effort`], read at every sentence.
 pub fn start_tts(
     size: Size,
-    toil: Toil,
     effort: Arc<AtomicU32>,
     factory: Factory<dyn Synthesiser>,
     base: &Base,
@@ -165,7 +153,7 @@ pub fn start_tts(
             tts::speak(synthesiser, &mut voice, bench, job)
         });
     };
-    start(Stage::Tts, service(size), (limits::POOL_STACK_BYTES, toil), base, Arc::new(run))
+    start(Stage::Tts, service(size), limits::POOL_STACK_BYTES, base, Arc::new(run))
 }
 
 impl Base {
@@ -184,7 +172,7 @@ impl Base {
         let recalled = recall.clone();
         let thread = Builder::new().name("phrases".into()).spawn(move || {
             // Never behind all others: the server is not ready before.
-            Cores::Own.step_back(Toil::Computes);
+            Cores::Own.step_back();
             let build = || build_guarded(&|| factory(0));
             let mut voice = Voice::new(effort);
             phrases::run(&book, &build, &mut voice, clock, (&recalled, &is_over), pause, &mut told);
@@ -195,20 +183,14 @@ impl Base {
 
 type Run = Arc<dyn Fn(Bench, usize) + Send + Sync>;
 
-fn start(
-    stage: Stage,
-    spec: PoolSpec,
-    (stack, toil): (usize, Toil),
-    base: &Base,
-    run: Run,
-) -> io::Result<(Vec<Pool>, Crew)> {
+fn start(stage: Stage, spec: PoolSpec, stack: usize, base: &Base, run: Run) -> io::Result<(Vec<Pool>, Crew)> {
     let (clock, cores, registry) = (base.clock, base.cores, base.registry.clone());
     let spawn = move |desk: Desk, index: usize| {
         let (run, registry) = (run.clone(), registry.clone());
         // The thread is on its own: its desk's end tells the foreman.
         let thread = Builder::new().name(format!("{}-{index}", stage.name())).stack_size(stack);
         thread.spawn(move || {
-            cores.step_back(toil);
+            cores.step_back();
             let panel = registry.panel(Home::Worker(stage.name()));
             let _at_work = AtWork::new(panel.clone());
             run(Bench::new(stage, desk, clock, panel), index);
@@ -261,18 +243,11 @@ impl Cores {
     /// Lets a shard go first, whose packets are due at an instant while a worker's job takes long. On a core that they share, a
     /// third of the weight (nice 5) is not enough: 80 workers with more to encode than the core can do then kept the shard
     /// waiting for seconds, where under SCHED_IDLE 99 % of its wake-ups came within 0.3 ms, with 600 workers within 5.
-    ///
-    /// Whoever waits for a service and computes little is better off with the least weight of the usual class (nice 19): it gets
-    /// the core as soon as the shard rests, and before those who encode. On a core used to 83 %, 600 such workers then ran 0.08 ms
-    /// after they were woken, in the middle, and 0.7 ms at p99; under SCHED_IDLE 0.70 and 3.7. The shard, whose own slices are short
-    /// there ([`limits::SHARD_SLICE`]), was no later for it: 0.15 ms against 0.5.
-    fn step_back(self, toil: Toil) {
-        match (self, toil) {
+    fn step_back(self) {
+        match self {
             // SAFETY: a plain system call; 0 is the calling thread. Where it is refused nothing is lost but the courtesy.
-            (Cores::Own, _) => unsafe { _ = libc::setpriority(libc::PRIO_PROCESS, 0, 5) },
-            // SAFETY: the same.
-            (Cores::Shared, Toil::Waits) => unsafe { _ = libc::setpriority(libc::PRIO_PROCESS, 0, 19) },
-            (Cores::Shared, Toil::Computes) => {
+            Cores::Own => unsafe { _ = libc::setpriority(libc::PRIO_PROCESS, 0, 5) },
+            Cores::Shared => {
                 let normal = libc::sched_param { sched_priority: 0 };
                 // SAFETY: the same, and the parameter lives until the call is over.
                 unsafe { _ = libc::sched_setscheduler(0, libc::SCHED_IDLE, &normal) }

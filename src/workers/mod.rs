@@ -23,7 +23,7 @@ pub mod shelf;
 pub mod tts;
 pub mod voice;
 
-pub use crew::{AsrRules, Base, Cores, Crew, Factory, Size, Toil, start_asr, start_llm, start_tts};
+pub use crew::{AsrRules, Base, Cores, Crew, Factory, Size, start_asr, start_llm, start_tts};
 
 #[cfg(test)]
 mod tests;

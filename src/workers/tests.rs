@@ -129,21 +129,17 @@ fn standing() -> (i32, i32) {
 fn workers_go_last_on_a_core_that_a_shard_may_use() {
     // Whoever runs the tests may be nice already, or of another policy: workers inherit what they do not change.
     let (policy, nice) = standing();
-    for (cores, toil) in [(Cores::Own, Toil::Computes), (Cores::Shared, Toil::Computes), (Cores::Shared, Toil::Waits)] {
+    for cores in [Cores::Own, Cores::Shared] {
         let (tell, told) = crossbeam::channel::unbounded();
-        let factory: Factory<dyn crate::providers::Synthesiser> = Arc::new(move |_| {
+        let factory: Factory<dyn crate::providers::LanguageModel> = Arc::new(move |_| {
             tell.send(standing()).unwrap();
             Err(Fault::new(Cause::Unavailable, "not needed"))
         });
-        let effort = Arc::new(AtomicU32::new(0));
-        let rig = Rig::new(|base, _| start_tts(ONE, toil, effort, factory, &Base { cores, ..base.clone() }));
+        let rig = Rig::new(|base, _| start_llm(Size { min: 1, max: 1 }, factory, &Base { cores, ..base.clone() }));
         let seen = told.recv_timeout(std::time::Duration::from_secs(20)).expect("a worker");
-        match (cores, toil) {
-            (Cores::Own, _) => {
-                assert!(seen.0 == policy && seen.1 >= 5, "{seen:?}, the tests have {:?}", (policy, nice))
-            }
-            (Cores::Shared, Toil::Computes) => assert_eq!(seen, (libc::SCHED_IDLE, nice)),
-            (Cores::Shared, Toil::Waits) => assert_eq!(seen, (policy, 19)),
+        match cores {
+            Cores::Own => assert!(seen.0 == policy && seen.1 >= 5, "{seen:?}, the tests have {:?}", (policy, nice)),
+            Cores::Shared => assert_eq!(seen, (libc::SCHED_IDLE, nice)),
         }
         drop(rig);
     }

@@ -65,7 +65,7 @@ fn kept() -> Kept {
             line.watch(&base.registry);
             shelf.watch(&base.registry);
             line.keep_on(shelf);
-            start_tts(ONE, Toil::Computes, effort, chain::synthesisers(line), base)
+            start_tts(ONE, effort, chain::synthesisers(line), base)
         }
     };
     Kept { rig: Rig::new(start), calls, is_down, effort, shelf }

@@ -32,9 +32,7 @@ impl Synthesiser for Tone {
 
 fn rig(rate: u32, ms: u32, complexity: u8) -> Rig {
     let factory: Factory<dyn Synthesiser> = Arc::new(move |_| Ok(Box::new(Tone { rate, ms })));
-    Rig::new(|base, _| {
-        start_tts(ONE, Toil::Computes, Arc::new(AtomicU32::new(Effort::full(complexity).to_word())), factory, base)
-    })
+    Rig::new(|base, _| start_tts(ONE, Arc::new(AtomicU32::new(Effort::full(complexity).to_word())), factory, base))
 }
 
 impl Rig {
