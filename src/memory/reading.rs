@@ -167,6 +167,14 @@ pub fn read(dir: &Path, each: &mut dyn FnMut(u64, usize, &Frame<'_>)) -> Result<
     Ok(reading)
 }
 
+/// Whether the folder is ours, or free: by names and headers only.
+///
+/// # Errors
+/// As [`read`].
+pub fn check(dir: &Path) -> Result<(), StoreFault> {
+    list(dir).map(|_| ())
+}
+
 /// The files of the log with their headers. A folder that holds anything but ours is refused.
 fn list(dir: &Path) -> Result<Vec<SegmentFile>, StoreFault> {
     let entries = match fs::read_dir(dir) {

@@ -128,14 +128,13 @@ impl Store {
         keys: Option<Arc<Keys>>,
     ) -> Result<(Store, Reading), StoreFault> {
         // Before anything of ours is put there.
-        let mut check = KeyCheck::new(keys.as_deref());
-        reading::read(dir, &mut |_, _, frame| check.look(frame))?;
-        check.verdict(dir)?;
+        reading::check(dir)?;
         disk::make_folder(dir).map_err(|e| StoreFault::io(dir, e))?;
         let lock = lock(dir)?;
         let mut index: HashMap<Box<str>, Known> = HashMap::new();
-        let (mut unknown, mut unfinished) = (0, Vec::new());
+        let (mut unknown, mut unfinished, mut check) = (0, Vec::new(), KeyCheck::new(keys.as_deref()));
         let reading = reading::read(dir, &mut |number, at, frame| {
+            check.look(frame);
             unknown += u64::from(frame.is_unknown());
             if frame.is_erase() {
                 unfinished.push(Box::<str>::from(frame.device));
@@ -143,6 +142,7 @@ impl Store {
             }
             index_of(&mut index, number, at, frame);
         })?;
+        check.verdict(dir)?;
         let mut store = Store {
             dir: dir.to_owned(),
             disk,
