@@ -19,6 +19,8 @@ admin = "127.0.0.1:0"
 count = 1
 [session]
 greeting = false
+[limits]
+shed = false
 [asr]
 provider = "scripted"
 [memory]
