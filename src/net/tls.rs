@@ -113,12 +113,15 @@ pub fn server_config(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>
     let key_der =
         PrivateKeyDer::from_pem_file(key).map_err(|e| fault(key, format!("no private key can be read: {e}")))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
+    let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|e| fault(certificate, e.to_string()))?
         .with_no_client_auth()
         .with_single_cert(chain, key_der)
         .map_err(|e| fault(key, format!("does not fit the certificate: {e}")))?;
+    // Tickets that the device keeps, sealed with a key of ours that changes: the usual store here remembers 256 sessions, so that
+    // in a storm of reconnects nobody would find his own.
+    config.ticketer = rustls::crypto::ring::Ticketer::new().map_err(|e| fault(key, format!("no ticket key: {e}")))?;
     Ok(Arc::new(config))
 }
 
@@ -142,6 +145,7 @@ impl std::error::Error for TlsFault {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore};
 
     #[test]
     fn a_missing_or_foreign_file_is_named() {
@@ -150,5 +154,47 @@ mod tests {
         assert!(missing.to_string().starts_with("no-such.pem: "), "{missing}");
         let foreign = server_config(&here.join("Cargo.toml"), Path::new("no-such.key")).unwrap_err();
         assert!(foreign.to_string().contains("Cargo.toml: "), "{foreign}");
+    }
+
+    /// A handshake in memory, with the session's tickets at its end; says whether it was resumed.
+    fn handshake(client: &Arc<ClientConfig>, server: &Arc<ServerConfig>) -> bool {
+        let mut device = ClientConnection::new(client.clone(), "localhost".try_into().unwrap()).unwrap();
+        let mut here = ServerConnection::new(server.clone()).unwrap();
+        let mut wire = Vec::new();
+        while device.is_handshaking() || here.is_handshaking() || device.wants_write() || here.wants_write() {
+            while device.wants_write() {
+                device.write_tls(&mut wire).unwrap();
+            }
+            here.read_tls(&mut wire.as_slice()).unwrap();
+            here.process_new_packets().unwrap();
+            wire.clear();
+            while here.wants_write() {
+                here.write_tls(&mut wire).unwrap();
+            }
+            let mut rest = wire.as_slice();
+            while !rest.is_empty() {
+                device.read_tls(&mut rest).unwrap();
+                device.process_new_packets().unwrap();
+            }
+            wire.clear();
+        }
+        here.handshake_kind() == Some(HandshakeKind::Resumed)
+    }
+
+    #[test]
+    fn a_device_resumes_its_session_however_many_others_came_in_between() {
+        let keys = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tls");
+        let server = server_config(&keys.join("server.pem"), &keys.join("server-key.pem")).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(keys.join("authority.pem")).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let client = || {
+            let config = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
+            Arc::new(config.unwrap().with_root_certificates(roots.clone()).with_no_client_auth())
+        };
+        let first = client();
+        assert!(!handshake(&first, &server));
+        (0..300).for_each(|_| assert!(!handshake(&client(), &server)));
+        assert!(handshake(&first, &server));
     }
 }

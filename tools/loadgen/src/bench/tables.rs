@@ -135,7 +135,8 @@ fn added(folder: &Folder) -> Option<Section> {
         "*Added* is what the server itself puts between the end of an utterance, once noticed, and the first reply packet ready to be \
          sent: without the wait for silence, without the time services took, and without the 60 ms that a device needs after `tts \
          start` (`voxlane_added_seconds`). Punctuality is judged by the devices, against the clock that a reply's first packets \
-         set.\n\n{}",
+         set. Aimed at is a share of one core, by the figures above; where that is more than were carried within the promise, \
+         those.\n\n{}",
         table.markdown()
     );
     table.section("What the server adds, and how punctual it is", text, &["added", "lateness"])
