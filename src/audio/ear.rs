@@ -8,7 +8,7 @@
 //!
 //! While nobody speaks, packets in which their encoder found no voice are put on a shelf as they are, and decoded only when one
 //! comes in which it did: then they are the pre-roll. Where the recogniser takes packets as they are, most of an utterance need
-//! not be decoded either ([`relay`]).
+//! not be decoded either (`relay`).
 //!
 //! An ear has 60 KiB (measured in `tests/ear_alloc.rs`, which also shows that hearing allocates nothing): pre-roll 19, decoder
 //! 18, detectors 12, room for packets 8, shelf 2. The first utterance adds 190 KiB for its audio; a longer one than 6 s doubles

@@ -22,7 +22,7 @@ pub struct Shelf {
 }
 
 impl Shelf {
-    /// One that keeps at least the newest `enough` samples, if `bytes_max` and [`PACKETS_MAX`] allow.
+    /// One that keeps at least the newest `enough` samples, if `bytes_max` and `PACKETS_MAX` allow.
     pub fn new(enough: u32, bytes_max: usize) -> Shelf {
         Shelf {
             bytes: VecDeque::with_capacity(bytes_max),

@@ -6,7 +6,7 @@
 //! jobs of one session). *Deadline*: within a round the earlier goes first.
 //!
 //! When it is full the least urgent of those that came last is given up, and when that goes on for long the queue is shut to new
-//! work until half of it is done ([`super::overflow`]).
+//! work until half of it is done (`overflow`).
 
 use super::overflow::Overflow;
 use super::pool::Class;

@@ -25,7 +25,7 @@ pub struct Watchdog {
 }
 
 impl Watchdog {
-    /// Looks at memory against a budget of so many MB; 0 is [`SHARE_PERCENT`] of what there is.
+    /// Looks at memory against a budget of so many MB; 0 is `SHARE_PERCENT` of what there is.
     ///
     /// # Errors
     /// The system gives no thread.
