@@ -85,9 +85,10 @@ fn hearing_allocates_nothing() {
         UplinkFormat { codec: Codec::Pcm, rate: 16_000, channels: 1 },
         UplinkFormat { codec: Codec::Pcm, rate: 24_000, channels: 2 },
     ] {
-        for listening in [Listening::Endpointed, Listening::Manual] {
+        let ways = [Listening::Endpointed, Listening::Manual].map(|how| [(how, false), (how, true)]);
+        for (listening, relays) in ways.into_iter().flatten() {
             let packets = packets(format);
-            let mut pool = EarPool::new(Engine::Auto, EndpointRules::default(), 4);
+            let mut pool = EarPool::new(Engine::Auto, EndpointRules::default(), 4).with_relay(relays);
             let mut ear = pool.take(format);
             // The first utterance makes the room; from then on it is there.
             ear.restart(listening, Duration::ZERO);
